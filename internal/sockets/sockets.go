@@ -1,0 +1,186 @@
+// Package sockets ties server sockets to the HTTP handler that accepted them
+// and to the server whose shutdown must say goodbye to them.
+package sockets
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/wsmux/websocket"
+)
+
+// A Set holds the open sockets of one server.
+type Set struct {
+	mu      sync.Mutex
+	conns   map[*websocket.Conn]struct{}
+	closing bool
+	empty   chan struct{} // closed when conns becomes empty after closing began
+}
+
+// scope is the life of one handler call, kept in its request's context.
+type scope struct {
+	set  *Set // nil: no server keeps track
+	mu   sync.Mutex
+	conn *websocket.Conn // the socket the handler accepted
+}
+
+type scopeKey struct{}
+
+// Handler returns h with a scope around each request that may become a socket:
+// a socket accepted inside the call is added to set (which may be nil) and ends
+// with the call, with status 1000 if the handler returns and 1011 if it panics
+// (the close matrix's C12 and C13). The call lasts until the closing handshake
+// is over, which is never longer than the socket's CloseTimeout.
+func Handler(h http.Handler, set *Set) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !mayBecomeSocket(r) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		s := &scope{set: set}
+		returned := false
+		defer func() {
+			if returned {
+				s.end(websocket.StatusNormalClosure)
+				return
+			}
+			s.end(websocket.StatusInternalError)
+		}()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, s)))
+		returned = true
+	})
+}
+
+func mayBecomeSocket(r *http.Request) bool {
+	return r.Method == http.MethodConnect || r.Header["Upgrade"] != nil
+}
+
+func (s *scope) end(code websocket.StatusCode) {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	if c != nil {
+		c.Close(context.Background(), code, "")
+	}
+}
+
+// Accepted tells the scope of r that its handler accepted a socket: params is
+// what the socket is to be made with, and newConn makes it. Without a scope,
+// under a server that is not ours, the socket ends when r's context does.
+func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params) *websocket.Conn {
+	s, _ := r.Context().Value(scopeKey{}).(*scope)
+	if s == nil {
+		c := websocket.New(stream, params)
+		context.AfterFunc(r.Context(), func() {
+			c.Close(context.Background(), websocket.StatusNormalClosure, "")
+		})
+		return c
+	}
+	var c *websocket.Conn
+	made := make(chan struct{})
+	if s.set != nil {
+		params.OnEnd = func() {
+			<-made
+			s.set.remove(c)
+		}
+	}
+	c = websocket.New(stream, params)
+	s.mu.Lock()
+	s.conn = c
+	s.mu.Unlock()
+	if s.set != nil {
+		s.set.add(c)
+	}
+	close(made)
+	return c
+}
+
+func (s *Set) add(c *websocket.Conn) {
+	s.mu.Lock()
+	if s.conns == nil {
+		s.conns = make(map[*websocket.Conn]struct{})
+	}
+	s.conns[c] = struct{}{}
+	closing := s.closing
+	s.mu.Unlock()
+	if closing {
+		go c.Close(context.Background(), websocket.StatusGoingAway, "")
+	}
+}
+
+func (s *Set) remove(c *websocket.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// Len returns the number of open sockets.
+func (s *Set) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// GoAway sends Close 1001 to every socket of the set, also to those that are
+// still being accepted, and waits until all have ended. When ctx ends it cuts
+// the rest and returns ctx's cause. It returns nil only if every closing
+// handshake was completed (the close matrix's C14).
+func (s *Set) GoAway(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	conns := make([]*websocket.Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+
+	errs := make(chan error, len(conns))
+	for _, c := range conns {
+		// Each goroutine ends with its closing handshake, bounded by ctx and
+		// by the socket's CloseTimeout.
+		go func() { errs <- c.Close(ctx, websocket.StatusGoingAway, "") }()
+	}
+	var failed error
+	for range conns {
+		err := <-errs
+		var ce *websocket.CloseError
+		if err != nil && failed == nil && !errors.As(err, &ce) {
+			failed = err
+		}
+	}
+	s.mu.Lock()
+	if len(s.conns) == 0 {
+		s.mu.Unlock()
+		return failed
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return failed
+	case <-ctx.Done():
+		return errors.Join(failed, s.cut(context.Cause(ctx)))
+	}
+}
+
+func (s *Set) cut(cause error) error {
+	s.mu.Lock()
+	conns := make([]*websocket.Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.CloseNow()
+	}
+	return cause
+}
