@@ -29,3 +29,30 @@ const (
 
 // String returns the code's decimal form, as RFC 6455 writes codes.
 func (c StatusCode) String() string { return strconv.Itoa(int(c)) }
+
+// onWire reports whether a Close frame may carry c (RFC 6455 §7.4).
+func (c StatusCode) onWire() bool {
+	switch {
+	// "Status codes in the range 0-999 are not used."
+	// https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
+	case c < 1000:
+		return false
+
+	// 1004 is reserved. 1005, 1006 and 1015 are reserved values "and MUST NOT be
+	// set as a status code in a Close control frame by an endpoint". 1012 to 1014
+	// came later, by registration with IANA.
+	// https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+	case c <= StatusBadGateway:
+		return c != 1004 && c != StatusNoStatusReceived && c != StatusAbnormalClosure
+
+	// "Status codes in the range 1000-2999 are reserved for definition by this
+	// protocol, its future revisions, and extensions": the rest has no meaning
+	// yet.
+	// https://www.rfc-editor.org/rfc/rfc6455#section-7.4.2
+	case c < 3000:
+		return false
+	}
+	// 3000 to 3999 are registered by libraries and frameworks, 4000 to 4999 are
+	// private (RFC 6455 §7.4.2); there is nothing beyond.
+	return c < 5000
+}
