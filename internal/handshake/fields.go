@@ -1,0 +1,59 @@
+package handshake
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// managed says whether a field belongs to the handshake or to the connection, so
+// that the application may not set it: RFC 6455's own fields, the fields that
+// frame a message or are of one connection only (RFC 9110 §7.6.1), and the
+// pseudo-header fields.
+func managed(canonical string) bool {
+	switch canonical {
+	case "Connection", "Upgrade", "Keep-Alive", "Proxy-Connection",
+		"Transfer-Encoding", "Te", "Trailer", "Content-Length", "Expect", "Http2-Settings":
+		return true
+	}
+	return strings.HasPrefix(canonical, "Sec-Websocket-")
+}
+
+// checkField says whether the application may send a field. Name is in any
+// case. This is what keeps a line feed in a cookie from becoming a field of its
+// own.
+func checkField(name string, values []string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("field name %q is not a token", name)
+	}
+	if managed(http.CanonicalHeaderKey(name)) {
+		return fmt.Errorf("field %s is not the application's to set", name)
+	}
+	for _, v := range values {
+		if !httpguts.ValidHeaderFieldValue(v) {
+			// The value may be a secret, and is not printed.
+			return fmt.Errorf("the value of field %s has a control character", name)
+		}
+	}
+	return nil
+}
+
+// checkFields is checkField for all of h.
+func checkFields(h http.Header) error {
+	for name, values := range h {
+		if err := checkField(name, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addFields adds the fields of from to h under their canonical names.
+func addFields(h, from http.Header) {
+	for name, values := range from {
+		name = http.CanonicalHeaderKey(name)
+		h[name] = append(h[name], values...)
+	}
+}
