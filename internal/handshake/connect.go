@@ -60,9 +60,9 @@ func (c *Connect) malformed() string {
 		}
 	}
 	if !c.extended() {
-		if c.Method == http.MethodConnect && (c.Scheme != "" || c.Path != "") {
-			// RFC 9113 §8.5
-			return "CONNECT without :protocol but with :scheme or :path"
+		// RFC 9113 §8.5
+		if c.Method == http.MethodConnect && (c.Scheme != "" || c.Path != "" || c.Authority == "") {
+			return "CONNECT without :protocol has :authority and neither :scheme nor :path"
 		}
 		return c.malformedAuthority()
 	}

@@ -130,6 +130,9 @@ func parseURL(rawURL string) (*url.URL, error) {
 	if strings.Contains(rawURL, "#") {
 		return nil, errors.New("invalid URL: it has a fragment")
 	}
+	if strings.Contains(u.User.Username(), ":") {
+		return nil, errors.New("invalid URL: a user name cannot have a colon") // RFC 7617 §2
+	}
 	if u.Opaque != "" || u.Hostname() == "" {
 		return nil, errors.New("invalid URL: no host")
 	}

@@ -119,13 +119,13 @@ func checkOrigin(r *http.Request, secure bool, o *websocket.AcceptOptions) *webs
 	if len(values) > 1 {
 		return refusal(http.StatusBadRequest, "more than one Origin", nil)
 	}
-	if o.InsecureSkipOriginCheck {
-		return nil
-	}
 	if len(values) == 0 {
 		if o.RequireOrigin {
 			return refusal(http.StatusForbidden, "no Origin", nil)
 		}
+		return nil
+	}
+	if o.InsecureSkipOriginCheck {
 		return nil
 	}
 	theirs, err := parseOrigin(values[0])
