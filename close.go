@@ -1,0 +1,350 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/wsmux/websocket/frame"
+)
+
+// How a Conn ends, seen from here. "both" is the state in which both Close
+// frames have passed: from there on every way in which the stream ends is clean.
+//
+//	                 Close()                    peer's Close
+//	open ──────────────────────► closing ──────────────────────► both ──► gone
+//	  │                             │                              ▲
+//	  │ peer's Close, we reply      │ END, reset, CloseTimeout     │
+//	  ├─────────────────────────────│──────────────────────────────┘
+//	  │ peer breaks a rule: we send Close and END, then discard
+//	  ├─────────────────────────────│────────────────────────────────────► gone
+//	  │ END, reset, CloseNow        ▼
+//	  └────────────────────────► aborted ────────────────────────────────► gone
+//
+// Conn.err is set on leaving open and tells why. Conn.over is closed when
+// nothing more is expected of the peer (its Close, or the end of its input).
+
+// fail records how the Conn ended and reports whether it was open until now.
+func (c *Conn) fail(ce *CloseError) bool { return c.err.CompareAndSwap(nil, ce) }
+
+// setOver records that nothing more is expected of the peer; err is nil if its
+// Close frame arrived.
+func (c *Conn) setOver(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.isOver {
+		c.isOver, c.overErr = true, err
+		close(c.over)
+	}
+}
+
+// Close closes the socket in an orderly way: it sends a Close frame with the
+// code and the reason (at most 123 bytes of UTF-8) and waits for the peer's,
+// discarding messages that arrive before it (RFC 6455 §7.1.2). Code
+// [StatusNoStatusReceived] sends a Close frame without a code. It returns nil if
+// the peer answered, or had closed the socket before.
+//
+// The wait ends with ctx or with [Limits.CloseTimeout], whichever is first: then
+// the stream is aborted, and the error wraps ctx's or
+// context.DeadlineExceeded. If the stream ended without a Close frame the error
+// is a *CloseError with status 1006. A code or reason that cannot be sent is an
+// error too, and does nothing else.
+//
+// Further calls wait for the first one's result. The stream itself may be
+// released a little later, when the peer has ended its side too.
+func (c *Conn) Close(ctx context.Context, code StatusCode, reason string) error {
+	payload, err := frame.AppendClose(nil, code, reason)
+	if err != nil {
+		return fmt.Errorf("websocket: close: %w", err)
+	}
+	if !c.fail(&CloseError{Code: code, Reason: reason, Err: net.ErrClosed}) {
+		return c.awaitHandshake(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.limits.CloseTimeout)
+	err = c.closeHandshake(ctx, payload)
+	c.setHandshaken(err)
+	if err != nil {
+		cancel()
+		if !c.isFinishing() { // after a breach the stream ends by itself
+			c.giveUp(errors.Is(err, io.ErrUnexpectedEOF))
+		}
+		return err
+	}
+	go func() { // ends with the stream or at CloseTimeout; owns the stream's input
+		defer cancel()
+		c.finish(ctx)
+	}()
+	return nil
+}
+
+// closeHandshake sends our Close frame and waits for the peer's.
+func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
+	err := c.writeClose(ctx, payload)
+	if err == nil {
+		err = c.awaitPeer(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("websocket: close: no Close frame from the peer: %w", ctx.Err())
+	}
+	return err
+}
+
+// awaitPeer reads and discards until the peer's Close frame has arrived, or its
+// input has ended, which is the error.
+func (c *Conn) awaitPeer(ctx context.Context) error {
+	for {
+		if c.reading.lock(ctx, c.over) {
+			c.discard(ctx)
+			c.unlockRead()
+		}
+		select {
+		case <-c.over:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.overErr
+		default:
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// discard reads until ctx or the input ends. The caller holds the reading gate.
+func (c *Conn) discard(ctx context.Context) {
+	in := &c.in
+	in.ahead, in.aheadBytes, in.piece, in.partial = nil, 0, nil, nil
+	for {
+		select {
+		case <-c.over:
+			return
+		default:
+		}
+		_, ok, err := c.parse()
+		if err == nil && !ok {
+			err = c.fill(ctx)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// awaitHandshake returns the result of a close that somebody else began.
+func (c *Conn) awaitHandshake(ctx context.Context) error {
+	select {
+	case <-c.handshaken:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.closeErr
+	case <-ctx.Done():
+		return fmt.Errorf("websocket: close: %w", ctx.Err())
+	}
+}
+
+func (c *Conn) setHandshaken(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.handshaken:
+	default:
+		c.closeErr = err
+		close(c.handshaken)
+	}
+}
+
+// CloseNow ends the socket without a closing handshake: the stream is aborted,
+// blocked calls return, and the peer sees status 1006. After a closing handshake
+// it does nothing, so that "defer c.CloseNow()" is right in every function that
+// accepts or dials. It returns nil.
+func (c *Conn) CloseNow() error {
+	ce := &CloseError{Code: StatusAbnormalClosure, Err: net.ErrClosed}
+	c.fail(ce)
+	if c.isFinishing() {
+		return nil
+	}
+	c.setOver(ce)
+	c.giveUp(false)
+	return nil
+}
+
+func (c *Conn) isFinishing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.finishing
+}
+
+// peerClosed deals with the peer's Close frame: if we have not sent ours it is
+// answered with the same code (RFC 6455 §5.5.1), and then the stream ends. The
+// caller holds the reading gate.
+func (c *Conn) peerClosed(code StatusCode, reason string) error {
+	first := c.fail(&CloseError{Code: code, Reason: reason, Remote: true})
+	c.setOver(nil)
+	if first {
+		c.finishAfter(code, "", false)
+	}
+	return c.err.Load()
+}
+
+// finishAfter sends a Close frame, unless one was sent, and then ends the
+// stream. In a breach we are the ones who give up, so that END does not wait.
+// It writes at once if no other frame is being written; the rest happens on a
+// goroutine of its own, which ends with the stream or at CloseTimeout.
+func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) {
+	c.mu.Lock()
+	started := c.finishing
+	c.finishing = true
+	c.mu.Unlock()
+	if started {
+		return
+	}
+	payload, err := frame.AppendClose(nil, code, reason)
+	if err != nil { // a reason of ours that is too long, or a code that is not for the wire
+		payload, _ = frame.AppendClose(nil, code, "")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.limits.CloseTimeout)
+	written := false
+	if c.output.tryLock() {
+		c.writeCloseLocked(ctx, payload)
+		c.unlockOutput()
+		written = true
+		if breach || !c.client {
+			c.stream.CloseWrite()
+		}
+	}
+	go func() {
+		defer cancel()
+		if !written {
+			c.writeClose(ctx, payload)
+		}
+		if breach {
+			c.stream.CloseWrite()
+			c.setHandshaken(c.err.Load())
+		} else {
+			c.setHandshaken(nil)
+		}
+		c.finish(ctx)
+	}()
+}
+
+// finish ends the stream when both Close frames have passed, or after a breach:
+// END, then what the peer still sends is discarded until it has ended too. The
+// server ends first, the client follows (RFC 6455 §7.1.1). When ctx ends the
+// stream is aborted. However the peer ends it, that is clean (the close matrix's
+// rule 5).
+func (c *Conn) finish(ctx context.Context) {
+	c.mu.Lock()
+	c.finishing = true
+	c.mu.Unlock()
+	if !c.client {
+		c.stream.CloseWrite()
+	}
+	// Nobody reads the stream once err is set and the gate was free.
+	if c.reading.lock(ctx, nil) {
+		c.in.dropBuffer()
+		c.reading.unlock()
+		c.drain(ctx)
+	}
+	if ctx.Err() != nil {
+		c.stream.Abort()
+	} else {
+		c.stream.CloseWrite()
+		c.stream.Close()
+	}
+	c.release()
+}
+
+// drain reads the stream to its end and drops what it reads.
+func (c *Conn) drain(ctx context.Context) {
+	b := scratchBuffers.Get().(*[readBufferSize]byte)
+	defer scratchBuffers.Put(b)
+	c.readInterrupt.begin(ctx)
+	defer c.readInterrupt.end(ctx)
+	for ctx.Err() == nil {
+		_, err := c.stream.Read(b[:])
+		if err != nil {
+			return
+		}
+	}
+}
+
+// giveUp releases the stream without a closing handshake: after the peer's END
+// with an END of ours, otherwise at once.
+func (c *Conn) giveUp(orderly bool) {
+	if orderly {
+		c.stream.CloseWrite()
+		c.stream.Close()
+	} else {
+		c.stream.Abort()
+	}
+	c.setHandshaken(c.err.Load())
+	c.release()
+}
+
+// release ends what belongs to the Conn: timers, registrations, and those who
+// wait.
+func (c *Conn) release() {
+	c.mu.Lock()
+	if c.isGone {
+		c.mu.Unlock()
+		return
+	}
+	c.isGone = true
+	c.mu.Unlock()
+	c.readInterrupt.release()
+	c.writeInterrupt.release()
+	c.stall.release()
+	c.alive.release()
+	if c.reading.tryLock() {
+		c.in.release()
+		c.reading.unlock()
+	}
+	if c.message.tryLock() {
+		c.forgetContext()
+		c.message.unlock()
+	}
+	if c.onEnd != nil {
+		go c.onEnd()
+	}
+}
+
+func (in *inbound) release() {
+	if len(in.ahead) > 0 || len(in.piece) > 0 || in.open {
+		return // still to be read; the collector takes it from there
+	}
+	in.dropBuffer()
+	if in.inflater != nil {
+		in.inflater.Release()
+		in.inflater = nil
+	}
+}
+
+// stalled is called when the peer has taken no byte for Limits.WriteStall.
+func (c *Conn) stalled() {
+	c.abort(&CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errStalled})
+}
+
+// abort ends the Conn at once for a reason found by a timer or a writer.
+func (c *Conn) abort(ce *CloseError) error {
+	c.fail(ce)
+	c.setOver(ce)
+	c.giveUp(false)
+	return c.err.Load()
+}
+
+// A timeoutError is a CloseError's cause when a limit in time was passed.
+type timeoutError string
+
+func (e timeoutError) Error() string   { return string(e) }
+func (e timeoutError) Timeout() bool   { return true }
+func (e timeoutError) Temporary() bool { return false }
+func (e timeoutError) Unwrap() error   { return context.DeadlineExceeded }
+
+const (
+	errStalled = timeoutError("the peer takes no data")
+	errDead    = timeoutError("no answer to a keep-alive ping")
+)
+
+var _ net.Error = timeoutError("")

@@ -1,0 +1,339 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/deflate"
+)
+
+const (
+	// readBufferSize is what one read of the stream asks for. The buffer is
+	// held only while bytes of it are unread, or a read is waiting.
+	readBufferSize = 8 << 10
+
+	// directRead is the number of payload bytes still to come from which a
+	// read goes straight to where the message is gathered.
+	directRead = 1 << 10
+
+	// maxAhead bounds what is read ahead of the application, in bytes and in
+	// parts.
+	maxAhead      = 64 << 10
+	maxAheadParts = 1 << 10
+)
+
+var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
+
+// inbound is what the holder of the reading gate owns.
+type inbound struct {
+	recv    frame.Receiver
+	control bucket // inbound Ping and Pong frames
+
+	buf    []byte                // received bytes; buf[r:w] are not parsed yet
+	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
+	r, w   int
+	err    error // came with the last bytes of buf
+
+	ahead      []part // parsed before the application asked
+	aheadBytes int
+
+	// The message being read by the application.
+	open        bool // it has begun and not been read to its end
+	messageType MessageType
+	compressed  bool
+	piece       []byte // received, not consumed yet; may alias buf
+	last        bool   // piece ends the message
+	size        int64  // inflated bytes so far
+	text        frame.UTF8
+	inflater    *deflate.Inflater
+	partial     []byte         // what a Read gathered before its context ended
+	reader      *messageReader // the Reader that has begun to hand it out, if any
+}
+
+// A part is a piece of a data message, parsed.
+type part struct {
+	opcode      frame.Opcode
+	first, last bool
+	compressed  bool
+	payload     []byte
+}
+
+// lockRead takes the reading gate for a read by the application. A Conn that
+// was closed on this side reads nothing more; one that the peer ended yields
+// first what was read ahead.
+func (c *Conn) lockRead(ctx context.Context) error {
+	if ce := c.err.Load(); ce != nil && !ce.Remote {
+		return ce
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !c.reading.lock(ctx, nil) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// unlockRead gives the reading gate back, and the buffer if nothing is in it.
+func (c *Conn) unlockRead() {
+	in := &c.in
+	if in.r == in.w && len(in.piece) == 0 && in.err == nil {
+		in.dropBuffer()
+	}
+	c.reading.unlock()
+}
+
+// dropBuffer gives up the buffer and what is in it, unless a piece that is still
+// to be read lies there.
+func (in *inbound) dropBuffer() {
+	if len(in.piece) > 0 {
+		return
+	}
+	if in.pooled != nil {
+		readBuffers.Put(in.pooled)
+	}
+	in.buf, in.pooled, in.r, in.w = nil, nil, 0, 0
+}
+
+// nextPart returns the next piece of a data message. Control frames on the way
+// to it are dealt with. The payload is valid until the next call of fill.
+func (c *Conn) nextPart(ctx context.Context) (part, error) {
+	in := &c.in
+	if len(in.ahead) > 0 {
+		p := in.ahead[0]
+		in.ahead = in.ahead[1:]
+		in.aheadBytes -= len(p.payload)
+		if len(in.ahead) == 0 {
+			in.ahead = nil
+		}
+		return p, nil
+	}
+	for {
+		if ce := c.err.Load(); ce != nil {
+			return part{}, ce
+		}
+		p, ok, err := c.parse()
+		if ok || err != nil {
+			return p, err
+		}
+		if err := c.fill(ctx); err != nil {
+			return part{}, err
+		}
+	}
+}
+
+// parse returns the next piece of a data message that the buffer holds, and
+// false if it holds none.
+func (c *Conn) parse() (part, bool, error) {
+	in := &c.in
+	in.recv.MaxMessage = c.readLimit.Load()
+	for in.r < in.w {
+		ev, n, err := in.recv.Next(in.buf[in.r:in.w])
+		in.r += n
+		if err != nil {
+			return part{}, false, c.breach(err)
+		}
+		switch ev.Kind {
+		case frame.NeedMore:
+			return part{}, false, nil
+		case frame.Control:
+			c.count.framesRead.add(1)
+			if err := c.handleControl(ev); err != nil {
+				return part{}, false, err
+			}
+		case frame.Data:
+			return c.takePart(ev), true, nil
+		}
+	}
+	return part{}, false, nil
+}
+
+func (c *Conn) takePart(ev frame.Event) part {
+	if ev.FrameStart {
+		c.count.framesRead.add(1)
+	}
+	if ev.Compressed {
+		c.count.compressedRead.add(len(ev.Payload))
+	}
+	if ev.Last {
+		c.count.messagesRead.add(1)
+	}
+	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, ev.Payload}
+}
+
+// fill reads from the stream into the buffer, behind what is not parsed yet.
+func (c *Conn) fill(ctx context.Context) error {
+	in := &c.in
+	in.makeRoom()
+	n, err := c.readStream(ctx, in.buf[in.w:])
+	in.w += n
+	return err
+}
+
+// makeRoom makes sure that buf has room behind w.
+func (in *inbound) makeRoom() {
+	if in.r == in.w && in.pooled == nil {
+		in.dropBuffer() // the bytes given to New have been parsed
+	}
+	if in.buf == nil {
+		in.pooled = readBuffers.Get().(*[readBufferSize]byte)
+		in.buf = in.pooled[:]
+	}
+	if in.r > 0 {
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	}
+	if in.w == len(in.buf) { // Buffered ended in mid-frame
+		in.buf = append(in.buf, make([]byte, readBufferSize)...)
+	}
+}
+
+// readStream reads at least one byte of the stream into p, or returns an error:
+// ctx's, which leaves everything as it is, or the one that the Conn ended with.
+// An error that comes together with bytes is kept for the next call.
+func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
+	in := &c.in
+	if in.err != nil {
+		return 0, c.inputEnded(in.err)
+	}
+	c.readInterrupt.begin(ctx)
+	defer c.readInterrupt.end(ctx)
+	for {
+		n, err := c.stream.Read(p)
+		if n > 0 {
+			c.count.bytesRead.add(n)
+			c.alive.received(c.clock)
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				in.err = err
+			}
+			return n, nil
+		}
+		switch {
+		case err == nil: // nothing, as a stream may return for an empty DATA frame
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+			if ce := c.err.Load(); ce != nil { // aborted meanwhile
+				return 0, ce
+			}
+		default:
+			return 0, c.inputEnded(err)
+		}
+	}
+}
+
+// inputEnded deals with the end of the stream's input: without a Close frame
+// before it, that is status 1006 (RFC 6455 §7.1.5).
+func (c *Conn) inputEnded(err error) error {
+	orderly := err == io.EOF
+	if orderly {
+		err = io.ErrUnexpectedEOF
+	}
+	ce := &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
+	first := c.fail(ce)
+	c.setOver(ce)
+	if first {
+		c.giveUp(orderly)
+	}
+	return c.err.Load()
+}
+
+// breach ends the Conn because the peer broke a rule or passed a limit: Close
+// with the code that belongs to it, then END (the close matrix's C10).
+func (c *Conn) breach(err error) error {
+	var fe *frame.Error
+	if !errors.As(err, &fe) {
+		fe = &frame.Error{Code: StatusProtocolError, Rule: err.Error()}
+	}
+	ce := &CloseError{Code: fe.Code, Reason: fe.Rule, Err: err}
+	switch {
+	case fe.Code == StatusMessageTooBig:
+		ce.Err = ErrMessageTooBig
+	case fe.Code == StatusPolicyViolation && !errors.Is(err, errControlFlood):
+		ce.Err = ErrTooManyFragments
+	}
+	c.fail(ce)
+	c.setOver(ce)
+	c.finishAfter(ce.Code, ce.Reason, true)
+	return c.err.Load()
+}
+
+// A way is what somebody who reads ahead leaves open for those who want to read:
+// they cancel it.
+type way struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc
+}
+
+func (w *way) open(cancel context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel = cancel
+}
+
+// make asks whoever reads ahead to give the reading gate back.
+func (w *way) make() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel != nil {
+		w.cancel()
+	}
+}
+
+// readAhead reads on behalf of somebody who waits for a control frame while
+// nobody else reads: data is kept for the application, up to maxAhead. It returns
+// when stop is closed, when somebody else wants to read or when no more may be
+// kept (all nil), or with ctx's error or the Conn's. The caller holds the
+// reading gate.
+func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
+	in := &c.in
+	in.piece = slices.Clone(in.piece) // it may alias the buffer
+	yield, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.readingAhead.open(cancel)
+	defer c.readingAhead.open(nil)
+	for !in.aheadFull() && !c.reading.wanted() {
+		if ce := c.err.Load(); ce != nil {
+			return ce
+		}
+		p, ok, err := c.parse()
+		if err != nil {
+			return err
+		}
+		if ok {
+			in.keep(p)
+			continue
+		}
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := c.fill(yield); err != nil {
+			if yield.Err() != nil && ctx.Err() == nil {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *inbound) keep(p part) {
+	p.payload = slices.Clone(p.payload)
+	in.ahead = append(in.ahead, p)
+	in.aheadBytes += len(p.payload)
+}
+
+func (in *inbound) aheadFull() bool {
+	return in.aheadBytes >= maxAhead || len(in.ahead) >= maxAheadParts
+}

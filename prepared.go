@@ -1,0 +1,129 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/deflate"
+)
+
+// A PreparedMessage is a message to be written to many sockets: it is encoded,
+// and compressed, once for all that agreed on the same parameters, when the
+// first of them needs it. It may be used by any number of goroutines.
+type PreparedMessage struct {
+	messageType MessageType
+	payload     []byte
+
+	mu    sync.Mutex
+	forms map[preparedForm]*preparedFrame
+}
+
+// preparedForm is what encodings differ by. The zero value is uncompressed.
+type preparedForm struct{ level, bits int }
+
+// preparedFrame is one encoding.
+type preparedFrame struct {
+	once    sync.Once
+	server  []byte // the whole frame, as a server sends it
+	payload []byte // the part of it that a client masks
+	err     error
+}
+
+// NewPreparedMessage prepares p, which it copies, as a message of type t. Text
+// that is not UTF-8 is an error.
+func NewPreparedMessage(t MessageType, p []byte) (*PreparedMessage, error) {
+	switch t &^ uncompressed {
+	case MessageText:
+		if !utf8.Valid(p) {
+			return nil, errNotUTF8
+		}
+	case MessageBinary:
+	default:
+		return nil, errMessageType
+	}
+	return &PreparedMessage{
+		messageType: t,
+		payload:     slices.Clone(p),
+		forms:       make(map[preparedForm]*preparedFrame),
+	}, nil
+}
+
+func (m *PreparedMessage) opcode() frame.Opcode {
+	return frame.Opcode(m.messageType &^ uncompressed)
+}
+
+// form returns m's encoding for f.
+func (m *PreparedMessage) form(f preparedForm) *preparedFrame {
+	m.mu.Lock()
+	e := m.forms[f]
+	if e == nil {
+		e = new(preparedFrame)
+		m.forms[f] = e
+	}
+	m.mu.Unlock()
+	e.once.Do(func() { e.encode(m, f) })
+	return e
+}
+
+func (e *preparedFrame) encode(m *PreparedMessage, f preparedForm) {
+	h := frame.Header{Fin: true, Opcode: m.opcode()}
+	payload := m.payload
+	if f.bits > 0 {
+		h.RSV1 = true
+		d := deflate.NewDeflater(f.level, f.bits, false)
+		payload, e.err = d.Append(nil, m.payload, true)
+		if e.err != nil {
+			return
+		}
+	}
+	h.Length = int64(len(payload))
+	e.server = append(h.Append(make([]byte, 0, h.Size()+len(payload))), payload...)
+	e.payload = e.server[h.Size():]
+}
+
+// WritePrepared writes m as [Conn.Write] would: what it costs is the copying to
+// the stream. On a socket with context takeover the compressor forgets the
+// messages before m.
+func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
+	op, err := c.lockMessage(ctx, m.messageType)
+	if err != nil {
+		return err
+	}
+	defer c.message.unlock()
+	h := frame.Header{Fin: true, Opcode: op}
+	var f preparedForm
+	if c.compresses(m.messageType, len(m.payload)) {
+		h.RSV1 = true
+		f.level = c.compression.Level
+		f.bits, _ = c.writeParams()
+		c.forgetContext()
+		c.count.deflatedWritten.add(len(m.payload))
+	}
+	e := m.form(f)
+	if e.err != nil {
+		return fmt.Errorf("websocket: compress: %w", e.err)
+	}
+	if c.client {
+		return c.writeData(ctx, h, e.payload)
+	}
+	if err := c.lockOutput(ctx); err != nil {
+		return err
+	}
+	defer c.unlockOutput()
+	// The frame is whole and between messages: the sender has nothing to check
+	// and nothing to remember.
+	n, err := c.writeStream(ctx, e.server, nil)
+	if err != nil {
+		return c.writeFailed(ctx, n, err, c.out.sender)
+	}
+	c.count.framesWritten.add(1)
+	c.count.messagesWritten.add(1)
+	if h.RSV1 {
+		c.count.compressedWritten.add(len(e.payload))
+	}
+	return nil
+}

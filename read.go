@@ -1,0 +1,310 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/deflate"
+)
+
+// errSuperseded is returned by a Reader whose message was given up for the next
+// one.
+var errSuperseded = errors.New("websocket: a later read has begun")
+
+// Read reads the next message, whole. The caller owns the bytes returned.
+//
+// If ctx ends first, Read returns ctx's error and the Conn stays usable: what
+// had arrived of the message is kept for the next read. What a [Conn.Reader] has
+// left of its message is skipped.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	return c.ReadInto(ctx, nil)
+}
+
+// ReadInto is Read into the memory of buf: the message is returned in
+// buf[:0:cap(buf)] if it fits, and else in new memory, which the caller may pass
+// to the next call. What buf holds is lost.
+func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.unlockRead()
+	if err := c.skipRest(ctx); err != nil {
+		return 0, nil, err
+	}
+	in := &c.in
+	dst := append(buf[:0], in.partial...)
+	in.partial = nil
+	for {
+		if err := c.nextPiece(ctx, &dst); err != nil {
+			if in.open {
+				in.partial = slices.Clone(dst)
+			}
+			return 0, nil, err
+		}
+		if !in.compressed {
+			dst = append(dst, in.piece...)
+			in.piece = nil
+		} else if err := c.inflateAll(&dst); err != nil {
+			return 0, nil, err
+		}
+		if in.last {
+			return in.messageType, dst, c.endMessage()
+		}
+	}
+}
+
+// Reader begins to read the next message and returns a reader that yields its
+// payload as it arrives, then io.EOF. The reader uses ctx for all its calls. It
+// is to be read to its end; the next call of Read or Reader skips what is left
+// of the message.
+//
+// Text is checked as it arrives: what the reader has returned before an error is
+// the beginning of a valid text, and may end within a character.
+func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.unlockRead()
+	if err := c.skipRest(ctx); err != nil {
+		return 0, nil, err
+	}
+	in := &c.in
+	if !in.open {
+		if err := c.nextPiece(ctx, nil); err != nil {
+			return 0, nil, err
+		}
+	}
+	in.reader = &messageReader{conn: c, ctx: ctx}
+	return in.messageType, in.reader, nil
+}
+
+// A messageReader hands out one message.
+type messageReader struct {
+	conn *Conn
+	ctx  context.Context
+	err  error // sticky, io.EOF at the end of the message; guarded by conn.reading
+}
+
+func (r *messageReader) Read(p []byte) (int, error) {
+	c := r.conn
+	if err := c.lockRead(r.ctx); err != nil {
+		return 0, err
+	}
+	defer c.unlockRead()
+	switch {
+	case r.err != nil:
+		return 0, r.err
+	case c.in.reader != r:
+		r.err = errSuperseded
+		return 0, r.err
+	case len(p) == 0:
+		return 0, nil
+	}
+	n, err := c.readPiece(r.ctx, p)
+	if err != nil && (err == io.EOF || r.ctx.Err() == nil) {
+		r.err = err
+	}
+	return n, err
+}
+
+// readPiece reads some of the message in progress into p, and returns io.EOF
+// behind its last byte.
+func (c *Conn) readPiece(ctx context.Context, p []byte) (int, error) {
+	in := &c.in
+	for {
+		if n := copy(p, in.partial); n > 0 {
+			in.partial = in.partial[n:]
+			return n, nil
+		}
+		dst, done := p[:0:len(p)], false
+		var err error
+		if in.compressed {
+			dst, done, err = c.inflate(dst, len(p))
+		} else {
+			n := copy(p, in.piece)
+			dst, in.piece = p[:n], in.piece[n:]
+			done = in.last && len(in.piece) == 0
+		}
+		if err != nil {
+			return len(dst), err
+		}
+		if len(dst) > 0 {
+			return len(dst), nil
+		}
+		if done {
+			if err := c.endMessage(); err != nil {
+				return 0, err
+			}
+			return 0, io.EOF
+		}
+		if err := c.nextPiece(ctx, &dst); err != nil {
+			return len(dst), err
+		}
+		if len(dst) > 0 { // read straight into p
+			return len(dst), nil
+		}
+	}
+}
+
+// nextPiece gets the next piece of the message in progress, or the first one of
+// the next message, into in.piece. With dst, which has the bytes before it, it
+// may put the piece behind them instead: then in.piece is empty.
+func (c *Conn) nextPiece(ctx context.Context, dst *[]byte) error {
+	in := &c.in
+	if in.open && (len(in.piece) > 0 || in.last) {
+		return nil // still there from a read that was abandoned
+	}
+	if dst != nil && in.open && !in.compressed && len(in.ahead) == 0 && in.r == in.w {
+		if rest := in.recv.Remaining(); rest >= directRead {
+			return c.readDirect(ctx, dst, rest)
+		}
+	}
+	p, err := c.nextPart(ctx)
+	if err != nil {
+		return err
+	}
+	if p.first {
+		in.open = true
+		in.messageType = MessageType(p.opcode)
+		in.compressed = p.compressed
+		in.size = 0
+		in.text.Reset()
+	}
+	in.piece, in.last = p.payload, p.last
+	return nil
+}
+
+// readDirect reads payload of the frame in progress, of which rest bytes are to
+// come, straight behind dst's bytes. Memory grows with what has arrived.
+func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
+	if ce := c.err.Load(); ce != nil {
+		return ce
+	}
+	d := *dst
+	if cap(d)-len(d) < directRead && len(d) > 0 || cap(d) == 0 {
+		d = slices.Grow(d, int(min(rest, int64(max(len(d), 8*readBufferSize)))))
+	}
+	room := d[len(d):cap(d)]
+	if int64(len(room)) > rest {
+		room = room[:rest]
+	}
+	n, err := c.readStream(ctx, room)
+	if err != nil {
+		return err
+	}
+	ev, _, err := c.in.recv.Next(room[:n])
+	if err != nil {
+		return c.breach(err)
+	}
+	p := c.takePart(ev)
+	*dst = d[:len(d)+len(p.payload)]
+	c.in.piece, c.in.last = nil, p.last
+	if len(p.payload) < n { // bad UTF-8 behind it
+		_, _, err := c.in.recv.Next(room[len(p.payload):n])
+		return c.breach(err)
+	}
+	return nil
+}
+
+// skipRest reads the rest of a message that a Reader has begun to hand out. Its
+// limits hold on the way, and the decompressor sees all of it.
+func (c *Conn) skipRest(ctx context.Context) error {
+	in := &c.in
+	if in.reader == nil {
+		return nil
+	}
+	if !in.open {
+		in.reader = nil
+		return nil
+	}
+	scratch := scratchBuffers.Get().(*[readBufferSize]byte)
+	defer scratchBuffers.Put(scratch)
+	in.partial = nil
+	for {
+		_, err := c.readPiece(ctx, scratch[:])
+		if err == io.EOF {
+			in.reader = nil
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var scratchBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
+
+// endMessage is called when the message in progress has been read to its end.
+func (c *Conn) endMessage() error {
+	in := &c.in
+	in.open, in.last, in.piece = false, false, nil
+	if in.compressed && in.messageType == MessageText && !in.text.Complete() {
+		return c.breach(&frame.Error{Code: StatusInvalidPayload, Rule: "text ends within a character"})
+	}
+	return nil
+}
+
+// inflateAll inflates what has arrived of a compressed message behind *dst.
+func (c *Conn) inflateAll(dst *[]byte) error {
+	for {
+		before := len(*dst)
+		d, done, err := c.inflate(*dst, inflateStep)
+		*dst = d
+		if err != nil {
+			return err
+		}
+		if done || len(d) == before {
+			return nil
+		}
+	}
+}
+
+// inflateStep bounds, in bytes, one step of inflating a whole message.
+const inflateStep = 64 << 10
+
+// inflate inflates what there is of in.piece behind dst, at most most bytes. It
+// reports whether the message is complete. The size limit counts inflated bytes
+// (PMD-01, PMD-11); text is checked as it is inflated (PMD-07).
+func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
+	in := &c.in
+	if in.inflater == nil {
+		bits, noTakeover := c.deflate.ClientMaxWindowBits, c.deflate.ClientNoContextTakeover
+		if c.client {
+			bits, noTakeover = c.deflate.ServerMaxWindowBits, c.deflate.ServerNoContextTakeover
+		}
+		in.inflater = deflate.NewInflater(bits, !noTakeover)
+	}
+	before := len(dst)
+	limit := c.readLimit.Load()
+	if limit > 0 {
+		most = int(min(int64(most), limit-in.size+1))
+	}
+	var n int
+	var done bool
+	var err error
+	if in.last {
+		dst, n, done, err = in.inflater.Finish(dst, in.piece, most)
+	} else {
+		dst, n, err = in.inflater.Inflate(dst, in.piece, most)
+	}
+	in.piece = in.piece[n:]
+	fresh := dst[before:]
+	in.size += int64(len(fresh))
+	c.count.inflatedRead.add(len(fresh))
+	if limit > 0 && in.size > limit {
+		return dst[:before], false, c.breach(&frame.Error{Code: StatusMessageTooBig, Rule: "message too big after inflating"})
+	}
+	if in.messageType == MessageText {
+		if n := in.text.Check(fresh); n < len(fresh) {
+			return dst[:before+n], false, c.breach(&frame.Error{Code: StatusInvalidPayload, Rule: "text is not UTF-8"})
+		}
+	}
+	if err != nil {
+		return dst, false, c.breach(&frame.Error{Code: StatusInvalidPayload, Rule: "compressed data is corrupt"})
+	}
+	return dst, done, nil
+}

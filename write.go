@@ -1,0 +1,349 @@
+package websocket
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/deflate"
+)
+
+const (
+	// writeBufferSize is the size of a pooled buffer for frames, held only
+	// while a frame is being written.
+	writeBufferSize = 16 << 10
+
+	// joined is the payload size up to which a frame is put together in one
+	// buffer. Larger payloads are not copied where that can be helped.
+	joined = writeBufferSize - frame.MaxHeaderSize
+
+	// writeStep bounds what one call asks of the stream: when it returns, the
+	// peer has made progress.
+	writeStep = 128 << 10
+)
+
+var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte) }}
+
+// outbound is what the holder of the output gate owns.
+type outbound struct {
+	sender frame.Sender
+	err    *CloseError // why writing failed, for later writes
+	keys   [64]byte    // random bytes for masking keys
+	left   int         // how many of keys are unused
+}
+
+// key returns a fresh masking key. "The masking key needs to be unpredictable"
+// (RFC 6455 §5.3): each is four bytes of crypto/rand, used once.
+func (o *outbound) key() (key [4]byte) {
+	if o.left == 0 {
+		rand.Read(o.keys[:])
+		o.left = len(o.keys)
+	}
+	o.left -= len(key)
+	copy(key[:], o.keys[o.left:])
+	clear(o.keys[o.left : o.left+len(key)])
+	return key
+}
+
+// Write writes p as one message in one frame. p is not modified, and not used
+// after Write has returned. Text that is not UTF-8 is an error and nothing is
+// written. Messages of concurrent calls do not mix; their order is that in which
+// they got their turn.
+//
+// See [Conn] for what happens when ctx ends first.
+func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
+	op, err := c.lockMessage(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer c.message.unlock()
+	if !c.compresses(t, len(p)) {
+		return c.writeData(ctx, frame.Header{Fin: true, Opcode: op}, p)
+	}
+	if op == frame.Text && !utf8.Valid(p) {
+		return errNotUTF8
+	}
+	b := deflateBuffers.Get().(*[]byte)
+	defer putDeflateBuffer(b)
+	*b, err = c.compressor().Append((*b)[:0], p, true)
+	if err != nil {
+		return fmt.Errorf("websocket: compress: %w", err)
+	}
+	c.count.deflatedWritten.add(len(p))
+	err = c.writeData(ctx, frame.Header{Fin: true, RSV1: true, Opcode: op}, *b)
+	if err != nil {
+		c.forgetContext()
+	}
+	return err
+}
+
+var (
+	errNotUTF8     = errors.New("websocket: write: text is not UTF-8")
+	errMessageType = errors.New("websocket: write: neither text nor binary")
+)
+
+// lockMessage waits for the turn to write a message.
+func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, error) {
+	op := frame.Opcode(t &^ uncompressed)
+	if op != frame.Text && op != frame.Binary {
+		return 0, errMessageType
+	}
+	if err := c.writable(ctx); err != nil {
+		return 0, err
+	}
+	if !c.message.lock(ctx, c.over) {
+		return 0, c.whyNotWritten(ctx)
+	}
+	return op, nil
+}
+
+// writable returns why nothing can be written now: the Conn has ended, or ctx.
+func (c *Conn) writable(ctx context.Context) error {
+	if ce := c.err.Load(); ce != nil {
+		return ce
+	}
+	return ctx.Err()
+}
+
+func (c *Conn) whyNotWritten(ctx context.Context) error {
+	if ce := c.err.Load(); ce != nil {
+		return ce
+	}
+	return fmt.Errorf("websocket: write: %w", ctx.Err())
+}
+
+// compresses reports whether a message of type t and n bytes is compressed.
+func (c *Conn) compresses(t MessageType, n int) bool {
+	return c.deflate != nil && t&uncompressed == 0 && n >= c.compression.Threshold
+}
+
+// writeParams returns the agreed window bits and takeover of what we write.
+func (c *Conn) writeParams() (bits int, takeover bool) {
+	if c.client {
+		return c.deflate.ClientMaxWindowBits, !c.deflate.ClientNoContextTakeover
+	}
+	return c.deflate.ServerMaxWindowBits, !c.deflate.ServerNoContextTakeover
+}
+
+// compressor returns the deflater. The caller holds the message gate.
+func (c *Conn) compressor() *deflate.Deflater {
+	if c.deflater == nil {
+		bits, takeover := c.writeParams()
+		c.deflater = deflate.NewDeflater(c.compression.Level, bits, takeover)
+	}
+	return c.deflater
+}
+
+// forgetContext makes the next compressed message refer to no earlier one. That
+// is always allowed, and necessary after a message that the peer's
+// decompressor has seen and our compressor has not, or the other way round.
+func (c *Conn) forgetContext() {
+	if c.deflater != nil {
+		c.deflater.Release()
+		c.deflater = nil
+	}
+}
+
+// maxDeflateBuffer is the size in bytes up to which a buffer is kept.
+const maxDeflateBuffer = 64 << 10
+
+var deflateBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func putDeflateBuffer(b *[]byte) {
+	if cap(*b) <= maxDeflateBuffer {
+		deflateBuffers.Put(b)
+	}
+}
+
+// writeData writes one data frame. The caller holds the message gate.
+func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
+	if err := c.lockOutput(ctx); err != nil {
+		return err
+	}
+	defer c.unlockOutput()
+	if err := c.writeFrame(ctx, h, p); err != nil {
+		return err
+	}
+	if h.RSV1 {
+		c.count.compressedWritten.add(len(p))
+	}
+	if h.Fin {
+		c.count.messagesWritten.add(1)
+	}
+	return nil
+}
+
+// lockOutput takes the output gate for a frame.
+func (c *Conn) lockOutput(ctx context.Context) error {
+	if !c.output.lock(ctx, c.over) {
+		return c.whyNotWritten(ctx)
+	}
+	err := c.writable(ctx)
+	if err == nil && c.out.err != nil {
+		err = c.out.err
+	}
+	if err != nil {
+		c.unlockOutput()
+	}
+	return err
+}
+
+// unlockOutput gives the output gate back, after the pong that may have become
+// due while it was held.
+func (c *Conn) unlockOutput() {
+	for {
+		if c.pong.isPending() && c.out.err == nil && c.err.Load() == nil {
+			c.writePong()
+		}
+		c.output.unlock()
+		if !c.pong.isPending() || c.err.Load() != nil || !c.output.tryLock() {
+			return
+		}
+		if c.out.err != nil {
+			c.output.unlock()
+			return
+		}
+	}
+}
+
+func (c *Conn) writePong() {
+	var b [frame.MaxControlPayload]byte
+	if p, ok := c.pong.take(b[:0]); ok {
+		c.writeFrame(context.Background(), frame.Header{Fin: true, Opcode: frame.Pong}, p)
+	}
+}
+
+// writeControl writes a Ping.
+func (c *Conn) writeControl(ctx context.Context, op frame.Opcode, p []byte) error {
+	if err := c.writable(ctx); err != nil {
+		return err
+	}
+	if err := c.lockOutput(ctx); err != nil {
+		return err
+	}
+	defer c.unlockOutput()
+	return c.writeFrame(ctx, frame.Header{Fin: true, Opcode: op}, p)
+}
+
+// writeClose writes our Close frame, once.
+func (c *Conn) writeClose(ctx context.Context, payload []byte) error {
+	if !c.output.lock(ctx, nil) {
+		return ctx.Err()
+	}
+	defer c.unlockOutput()
+	return c.writeCloseLocked(ctx, payload)
+}
+
+func (c *Conn) writeCloseLocked(ctx context.Context, payload []byte) error {
+	if c.out.err != nil {
+		return c.out.err
+	}
+	return c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Close}, payload)
+}
+
+// writeFrame writes one frame. The caller holds the output gate.
+func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
+	if c.client {
+		h.Key = c.out.key()
+	}
+	b := writeBuffers.Get().(*[writeBufferSize]byte)
+	defer writeBuffers.Put(b)
+	before := c.out.sender
+	var n int64
+	var err error
+	if len(p) <= joined {
+		var f []byte
+		f, err = c.out.sender.Append(b[:0], h, p)
+		if err != nil {
+			return fmt.Errorf("websocket: write: %w", err)
+		}
+		n, err = c.writeStream(ctx, f, nil)
+	} else {
+		var header []byte
+		header, err = c.out.sender.AppendHeader(b[:0], h, p)
+		if err != nil {
+			return fmt.Errorf("websocket: write: %w", err)
+		}
+		n, err = c.writeLarge(ctx, header, p, h.Key, b)
+	}
+	if err != nil {
+		return c.writeFailed(ctx, n, err, before)
+	}
+	c.count.framesWritten.add(1)
+	return nil
+}
+
+// writeLarge writes a frame whose header stands at the start of b.
+func (c *Conn) writeLarge(ctx context.Context, header, p []byte, key [4]byte, b *[writeBufferSize]byte) (n int64, err error) {
+	if !c.client {
+		step := min(len(p), writeStep)
+		n, err = c.writeStream(ctx, header, p[:step])
+		for err == nil && step < len(p) {
+			next := min(len(p), step+writeStep)
+			_, err = c.writeStream(ctx, p[step:next], nil)
+			step = next
+		}
+		return n, err
+	}
+	f, pos, done := header, 0, 0
+	for done < len(p) && err == nil {
+		k := min(len(p)-done, len(b)-len(f))
+		f = frame.AppendMasked(f, p[done:done+k], key, pos)
+		pos, done = pos+k, done+k
+		var m int64
+		m, err = c.writeStream(ctx, f, nil)
+		n += m
+		f = b[:0]
+	}
+	return n, err
+}
+
+// writeStream writes a and then b, if there is one, and returns the number of
+// bytes that the stream took.
+func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error) {
+	c.writeInterrupt.begin(ctx)
+	defer c.writeInterrupt.end(ctx)
+	c.stall.begin()
+	defer c.stall.end()
+	if bw, ok := c.stream.(buffersWriter); ok && b != nil {
+		n, err = bw.WriteBuffers(a, b)
+	} else {
+		var m int
+		m, err = c.stream.Write(a)
+		n = int64(m)
+		if err == nil && b != nil {
+			m, err = c.stream.Write(b)
+			n += int64(m)
+		}
+	}
+	c.count.bytesWritten.add(int(n))
+	return n, err
+}
+
+// writeFailed decides what a failed write means, n bytes of whose frame the
+// stream has taken.
+func (c *Conn) writeFailed(ctx context.Context, n int64, err error, before frame.Sender) error {
+	if ce := c.err.Load(); ce != nil && errors.Is(ce.Err, net.ErrClosed) {
+		return ce
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+		if n == 0 {
+			c.out.sender = before
+			return fmt.Errorf("websocket: write: %w", ctx.Err())
+		}
+		return c.abort(&CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("frame cut short: %w", ctx.Err())})
+	}
+	// The peer takes nothing more. What it has sent before stays readable, its
+	// Close frame perhaps (the close matrix's C6): reading finds the end.
+	c.out.err = &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
+	if ce := c.err.Load(); ce != nil {
+		return ce
+	}
+	return c.out.err
+}

@@ -1,0 +1,148 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/wsmux/websocket/frame"
+)
+
+var errWriterClosed = errors.New("websocket: write: the message has ended")
+
+// Writer begins a message of type t and returns a writer for its payload, which
+// is sent in fragments as it comes; Close ends the message. The writer uses ctx
+// for all its calls, and must be closed: until then no other message can be
+// written, while control frames still pass. It is for one goroutine at a time.
+//
+// A message whose writing fails after its first fragment was sent cannot be
+// taken back: the Conn ends (see [Conn]).
+func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error) {
+	op, err := c.lockMessage(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &messageWriter{
+		conn:       c,
+		ctx:        ctx,
+		header:     frame.Header{Opcode: op},
+		isText:     op == frame.Text,
+		compressed: c.compresses(t, int(^uint(0)>>1)),
+		buf:        make([]byte, 0, fragmentSize),
+	}, nil
+}
+
+// fragmentSize is the payload size of a Writer's fragments.
+const fragmentSize = 4 << 10
+
+// A messageWriter writes one message. It holds the message gate until it is
+// closed or has failed.
+type messageWriter struct {
+	conn       *Conn
+	ctx        context.Context
+	header     frame.Header // of the next fragment
+	compressed bool         // payload passes through the deflater, once there is enough of it
+	deflating  bool         // some has
+	buf        []byte       // payload not passed on yet
+	deflated   []byte       // compressed and not sent yet
+	isText     bool
+	text       frame.UTF8 // of a compressed text, which the sender cannot check
+	err        error
+}
+
+// Write adds p to the message.
+func (w *messageWriter) Write(p []byte) (n int, err error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	for n < len(p) {
+		k := copy(w.buf[len(w.buf):cap(w.buf)], p[n:])
+		w.buf = w.buf[:len(w.buf)+k]
+		n += k
+		if len(w.buf) == cap(w.buf) {
+			if err := w.flush(false); err != nil {
+				return n, w.fail(err)
+			}
+		}
+	}
+	return n, nil
+}
+
+// Close ends the message.
+func (w *messageWriter) Close() error {
+	if w.err != nil {
+		if w.err == errWriterClosed {
+			return nil
+		}
+		return w.err
+	}
+	if err := w.flush(true); err != nil {
+		return w.fail(err)
+	}
+	w.err = errWriterClosed
+	w.conn.message.unlock()
+	return nil
+}
+
+// flush sends what is buffered as a fragment, the last one if fin.
+func (w *messageWriter) flush(fin bool) error {
+	c := w.conn
+	if fin && !w.deflating && len(w.buf) < c.compression.Threshold {
+		w.compressed = false
+	}
+	if !w.compressed {
+		err := w.send(fin, w.buf)
+		w.buf = w.buf[:0]
+		return err
+	}
+	if w.isText && (w.text.Check(w.buf) < len(w.buf) || fin && !w.text.Complete()) {
+		return errNotUTF8
+	}
+	var err error
+	w.deflating = true
+	w.deflated, err = c.compressor().Append(w.deflated, w.buf, fin)
+	if err != nil {
+		return fmt.Errorf("websocket: compress: %w", err)
+	}
+	c.count.deflatedWritten.add(len(w.buf))
+	w.buf = w.buf[:0]
+	if !fin && len(w.deflated) < fragmentSize {
+		return nil
+	}
+	err = w.send(fin, w.deflated)
+	w.deflated = w.deflated[:0]
+	return err
+}
+
+// send sends p as a fragment.
+func (w *messageWriter) send(fin bool, p []byte) error {
+	w.header.Fin = fin
+	w.header.RSV1 = w.compressed && w.header.Opcode != frame.Continuation
+	if err := w.conn.writeData(w.ctx, w.header, p); err != nil {
+		return err
+	}
+	if w.compressed && !w.header.RSV1 {
+		w.conn.count.compressedWritten.add(len(p))
+	}
+	w.header.Opcode = frame.Continuation
+	return nil
+}
+
+// fail ends the writer, and the Conn if it has sent a fragment.
+func (w *messageWriter) fail(err error) error {
+	w.err = err
+	c := w.conn
+	if w.deflating {
+		c.forgetContext()
+	}
+	if w.header.Opcode == frame.Continuation {
+		ce := &CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("message cut short: %w", err)}
+		if c.fail(ce) {
+			c.setOver(ce)
+			c.giveUp(false)
+		}
+	}
+	c.message.unlock()
+	return err
+}
