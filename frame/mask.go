@@ -44,15 +44,41 @@ func turn(k uint32, n int) uint32 { return bits.RotateLeft32(k, -8*(n&3)) }
 // xor sets dst to src masked with k. dst is as long as src, and either the same
 // memory or apart from it.
 func xor(dst, src []byte, k uint32) {
+	n := len(src)
+	dst = dst[:n]
+	if n < 8 {
+		for i := range src {
+			dst[i] = src[i] ^ byte(k)
+			k = turn(k, 1)
+		}
+		return
+	}
+
 	kk := uint64(k)<<32 | uint64(k)
-	for len(src) >= 8 && len(dst) >= 8 {
-		store64(dst, load64(src)^kk)
-		dst, src = dst[8:], src[8:]
+	if n >= wide {
+		xorWide(dst, src, kk)
+		return
 	}
-	for i := range src {
-		dst[i] = src[i] ^ byte(k)
-		k = bits.RotateLeft32(k, -8)
+
+	// The last word overlaps those before it. Its source is read first, since
+	// that may be the very memory they are written to.
+	last := load64(src[n-8:]) ^ bits.RotateLeft64(kk, -8*(n&3))
+	i := 0
+	for ; i <= n-64; i += 64 {
+		d, s := (*[64]byte)(dst[i:]), (*[64]byte)(src[i:])
+		store64(d[0:8], load64(s[0:8])^kk)
+		store64(d[8:16], load64(s[8:16])^kk)
+		store64(d[16:24], load64(s[16:24])^kk)
+		store64(d[24:32], load64(s[24:32])^kk)
+		store64(d[32:40], load64(s[32:40])^kk)
+		store64(d[40:48], load64(s[40:48])^kk)
+		store64(d[48:56], load64(s[48:56])^kk)
+		store64(d[56:64], load64(s[56:64])^kk)
 	}
+	for ; i <= n-8; i += 8 {
+		store64(dst[i:i+8], load64(src[i:i+8])^kk)
+	}
+	store64(dst[n-8:], last)
 }
 
 func load64(b []byte) uint64 {
