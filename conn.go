@@ -66,10 +66,11 @@ type Conn struct {
 	writeInterrupt interrupt
 	stall          stallWatch
 
-	pong  pendingPong
-	pings pings
-	alive keepAlive
-	count counters
+	pong      pendingPong
+	pings     pings
+	alive     keepAlive
+	written   counters
+	readStats readStats
 
 	err  atomic.Pointer[CloseError] // how the Conn ended, for every method
 	over chan struct{}              // closed when nothing more is expected of the peer

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket/frame"
@@ -27,7 +28,7 @@ func (c *Conn) handleControl(ev frame.Event) error {
 	}
 	if ev.Opcode == frame.Pong {
 		if !c.pings.answered(ev.Payload) {
-			c.count.pongsIgnored.add(1)
+			c.in.count.PongsIgnored++
 		}
 		return nil
 	}
@@ -80,8 +81,8 @@ func (b *bucket) take(clock func() time.Duration) bool {
 // Ping is answered at once when nothing is being written, and memory stays flat
 // when the peer does not read.
 type pendingPong struct {
+	pending atomic.Bool // guarded by mu for writing
 	mu      sync.Mutex
-	pending bool
 	n       int
 	payload [frame.MaxControlPayload]byte
 }
@@ -89,24 +90,18 @@ type pendingPong struct {
 func (p *pendingPong) set(payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pending, p.n = true, copy(p.payload[:], payload)
+	p.n = copy(p.payload[:], payload)
+	p.pending.Store(true)
 }
 
 // take appends the payload to b and reports whether there was one.
 func (p *pendingPong) take(b []byte) ([]byte, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.pending {
+	if !p.pending.Swap(false) {
 		return b, false
 	}
-	p.pending = false
 	return append(b, p.payload[:p.n]...), true
-}
-
-func (p *pendingPong) isPending() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pending
 }
 
 // pingSize is the number of random bytes in a Ping of ours. A peer cannot answer

@@ -33,6 +33,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 type inbound struct {
 	recv    frame.Receiver
 	control bucket // inbound Ping and Pong frames
+	count   Stats  // the fields about reading
 
 	buf    []byte                // received bytes; buf[r:w] are not parsed yet
 	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
@@ -142,7 +143,7 @@ func (c *Conn) parse() (part, bool, error) {
 		case frame.NeedMore:
 			return part{}, false, nil
 		case frame.Control:
-			c.count.framesRead.add(1)
+			in.count.FramesRead++
 			if err := c.handleControl(ev); err != nil {
 				return part{}, false, err
 			}
@@ -154,14 +155,15 @@ func (c *Conn) parse() (part, bool, error) {
 }
 
 func (c *Conn) takePart(ev frame.Event) part {
+	n := &c.in.count
 	if ev.FrameStart {
-		c.count.framesRead.add(1)
+		n.FramesRead++
 	}
 	if ev.Compressed {
-		c.count.compressedRead.add(len(ev.Payload))
+		n.CompressedRead += int64(len(ev.Payload))
 	}
 	if ev.Last {
-		c.count.messagesRead.add(1)
+		n.MessagesRead++
 	}
 	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, ev.Payload}
 }
@@ -201,12 +203,13 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 	if in.err != nil {
 		return 0, c.inputEnded(in.err)
 	}
+	c.publishRead()
 	c.readInterrupt.begin(ctx)
 	defer c.readInterrupt.end(ctx)
 	for {
 		n, err := c.stream.Read(p)
 		if n > 0 {
-			c.count.bytesRead.add(n)
+			in.count.BytesRead += int64(n)
 			c.alive.received(c.clock)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				in.err = err

@@ -101,7 +101,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		f.level = c.compression.Level
 		f.bits, _ = c.writeParams()
 		c.forgetContext()
-		c.count.deflatedWritten.add(len(m.payload))
+		c.written.deflated.add(len(m.payload))
 	}
 	e := m.form(f)
 	if e.err != nil {
@@ -120,10 +120,10 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	if err != nil {
 		return c.writeFailed(ctx, n, err, c.out.sender)
 	}
-	c.count.framesWritten.add(1)
-	c.count.messagesWritten.add(1)
+	c.written.frames.add(1)
+	c.written.messages.add(1)
 	if h.RSV1 {
-		c.count.compressedWritten.add(len(e.payload))
+		c.written.compressed.add(len(e.payload))
 	}
 	return nil
 }

@@ -294,7 +294,7 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	in.piece = in.piece[n:]
 	fresh := dst[before:]
 	in.size += int64(len(fresh))
-	c.count.inflatedRead.add(len(fresh))
+	in.count.InflatedRead += int64(len(fresh))
 	if limit > 0 && in.size > limit {
 		return dst[:before], false, c.breach(&frame.Error{Code: StatusMessageTooBig, Rule: "message too big after inflating"})
 	}

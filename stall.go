@@ -32,7 +32,7 @@ func (s *stallWatch) begin() {
 		return
 	}
 	s.since.Store(int64(s.clock()))
-	if !s.armed.Swap(true) {
+	if !s.armed.Load() && !s.armed.Swap(true) {
 		s.arm(s.limit)
 	}
 }

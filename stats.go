@@ -1,6 +1,9 @@
 package websocket
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Stats counts what a [Conn] has read and written since it began. Reads count
 // when they are parsed, which can be before the application asks for them.
@@ -21,15 +24,10 @@ type Stats struct {
 	PongsIgnored int64
 }
 
-// counters is Stats in the making. Each has one writer at a time, the holder of
-// the reading or of the output gate; any goroutine may load them.
+// counters are the statistics about writing. The holder of the output gate, or
+// for deflated of the message gate, adds to them; any goroutine may load them.
 type counters struct {
-	messagesRead, messagesWritten     counter
-	framesRead, framesWritten         counter
-	bytesRead, bytesWritten           counter
-	compressedRead, compressedWritten counter
-	inflatedRead, deflatedWritten     counter
-	pongsIgnored                      counter
+	messages, frames, bytes, compressed, deflated counter
 }
 
 // A counter is a number with one writer at a time: it needs no atomic addition.
@@ -37,20 +35,35 @@ type counter struct{ n atomic.Int64 }
 
 func (c *counter) add(n int) { c.n.Store(c.n.Load() + int64(n)) }
 
+// readStats are the statistics about reading as they were when reading last had
+// to wait for the stream. Between that the holder of the reading gate counts in
+// inbound.count, without synchronization.
+type readStats struct {
+	mu    sync.Mutex
+	stats Stats
+}
+
+// publishRead is called by the holder of the reading gate before it waits.
+func (c *Conn) publishRead() {
+	c.readStats.mu.Lock()
+	defer c.readStats.mu.Unlock()
+	c.readStats.stats = c.in.count
+}
+
 // Stats returns what has been counted so far.
 func (c *Conn) Stats() Stats {
-	n := &c.count
-	return Stats{
-		MessagesRead:      n.messagesRead.n.Load(),
-		MessagesWritten:   n.messagesWritten.n.Load(),
-		FramesRead:        n.framesRead.n.Load(),
-		FramesWritten:     n.framesWritten.n.Load(),
-		BytesRead:         n.bytesRead.n.Load(),
-		BytesWritten:      n.bytesWritten.n.Load(),
-		CompressedRead:    n.compressedRead.n.Load(),
-		CompressedWritten: n.compressedWritten.n.Load(),
-		InflatedRead:      n.inflatedRead.n.Load(),
-		DeflatedWritten:   n.deflatedWritten.n.Load(),
-		PongsIgnored:      n.pongsIgnored.n.Load(),
+	if c.reading.tryLock() {
+		c.publishRead()
+		c.reading.unlock()
 	}
+	c.readStats.mu.Lock()
+	s := c.readStats.stats
+	c.readStats.mu.Unlock()
+	n := &c.written
+	s.MessagesWritten = n.messages.n.Load()
+	s.FramesWritten = n.frames.n.Load()
+	s.BytesWritten = n.bytes.n.Load()
+	s.CompressedWritten = n.compressed.n.Load()
+	s.DeflatedWritten = n.deflated.n.Load()
+	return s
 }

@@ -75,7 +75,7 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.count.deflatedWritten.add(len(p))
+	c.written.deflated.add(len(p))
 	err = c.writeData(ctx, frame.Header{Fin: true, RSV1: true, Opcode: op}, *b)
 	if err != nil {
 		c.forgetContext()
@@ -171,10 +171,10 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 		return err
 	}
 	if h.RSV1 {
-		c.count.compressedWritten.add(len(p))
+		c.written.compressed.add(len(p))
 	}
 	if h.Fin {
-		c.count.messagesWritten.add(1)
+		c.written.messages.add(1)
 	}
 	return nil
 }
@@ -198,11 +198,11 @@ func (c *Conn) lockOutput(ctx context.Context) error {
 // due while it was held.
 func (c *Conn) unlockOutput() {
 	for {
-		if c.pong.isPending() && c.out.err == nil && c.err.Load() == nil {
+		if c.pong.pending.Load() && c.out.err == nil && c.err.Load() == nil {
 			c.writePong()
 		}
 		c.output.unlock()
-		if !c.pong.isPending() || c.err.Load() != nil || !c.output.tryLock() {
+		if !c.pong.pending.Load() || c.err.Load() != nil || !c.output.tryLock() {
 			return
 		}
 		if c.out.err != nil {
@@ -275,7 +275,7 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	if err != nil {
 		return c.writeFailed(ctx, n, err, before)
 	}
-	c.count.framesWritten.add(1)
+	c.written.frames.add(1)
 	return nil
 }
 
@@ -322,7 +322,7 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 			n += int64(m)
 		}
 	}
-	c.count.bytesWritten.add(int(n))
+	c.written.bytes.add(int(n))
 	return n, err
 }
 

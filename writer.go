@@ -105,7 +105,7 @@ func (w *messageWriter) flush(fin bool) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.count.deflatedWritten.add(len(w.buf))
+	c.written.deflated.add(len(w.buf))
 	w.buf = w.buf[:0]
 	if !fin && len(w.deflated) < fragmentSize {
 		return nil
@@ -123,7 +123,7 @@ func (w *messageWriter) send(fin bool, p []byte) error {
 		return err
 	}
 	if w.compressed && !w.header.RSV1 {
-		w.conn.count.compressedWritten.add(len(p))
+		w.conn.written.compressed.add(len(p))
 	}
 	w.header.Opcode = frame.Continuation
 	return nil
