@@ -182,6 +182,15 @@ func TestAcceptHeader(t *testing.T) {
 	}
 }
 
+func TestInherit(t *testing.T) {
+	h := http.Header{
+		"Set-Cookie": {"a=b", "c=d\r\nX: y", "e\x00f"}, "x-request-id": {"1"},
+		"Content-Type": {"text/html"}, "Content-Length": {"5"}, "Connection": {"close"}, "Trailer:X": {"y"},
+		"Sec-Websocket-Accept": {"z"}, "Transfer-Encoding": {"chunked"}, "X Y": {"z"}, "Date": nil,
+	}
+	assert.Equal(t, http.Header{"Set-Cookie": {"a=b", "c=d  X: y"}, "X-Request-Id": {"1"}}, Inherit(h))
+}
+
 func TestRefuse(t *testing.T) {
 	e := upgradeRequired("no such luck")
 	e.Err = errors.New("what the peer sent")

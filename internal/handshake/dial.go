@@ -48,7 +48,7 @@ func Request(ctx context.Context, rawURL string, b websocket.Bootstrap, o *webso
 		Proto:      protocol(b),
 		ProtoMajor: int(b),
 		Header:     make(http.Header, len(o.Header)+6),
-		Host:       u.Host,
+		Host:       withoutZone(u.Host),
 	}
 	addFields(r.Header, o.Header)
 	delete(r.Header, "Host")
@@ -152,6 +152,17 @@ func parseURL(rawURL string) (*url.URL, error) {
 	}
 	u.RawQuery = escapeQuery(u.RawQuery)
 	return u, nil
+}
+
+// withoutZone removes the zone from an IPv6 literal: it means something to this
+// machine only (RFC 6874 §1).
+func withoutZone(host string) string {
+	if zone := strings.IndexByte(host, '%'); zone > 0 && host[0] == '[' {
+		if end := strings.IndexByte(host[zone:], ']'); end >= 0 {
+			return host[:zone] + host[zone+end:]
+		}
+	}
+	return host
 }
 
 // escapeQuery escapes what may not stand in a query as it is (RFC 3986 §3.4);

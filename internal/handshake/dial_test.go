@@ -58,6 +58,7 @@ func TestRequestURL(t *testing.T) {
 		{"ws://example.com", "/", "example.com", ""},
 		{"WSS://Example.com?q", "/?q", "Example.com", ""},
 		{"http://[::1]:80/a%2fb", "/a%2fb", "[::1]:80", ""},
+		{"http://[fe80::1%25eth0]:80/", "/", "[fe80::1]:80", ""},
 		{"https://bücher.example/ü?ü", "/%C3%BC?%C3%BC", "xn--bcher-kva.example", ""},
 		{"ws://a/?q=a b", "/?q=a%20b", "a", ""},
 		{"ws://user:p%40ss@a/", "/", "a", "Basic dXNlcjpwQHNz"},

@@ -57,3 +57,29 @@ func addFields(h, from http.Header) {
 		h[name] = append(h[name], values...)
 	}
 }
+
+// Inherit returns the fields of h, a ResponseWriter's header, that may go out
+// with a response that opens a socket: middleware's cookies, for instance, but
+// nothing that speaks of content, and nothing that is not a field. A line break
+// in a value becomes a space, as net/http does it.
+func Inherit(h http.Header) http.Header {
+	kept := make(http.Header, len(h)+5)
+	for name, values := range h {
+		if !httpguts.ValidHeaderFieldName(name) {
+			continue
+		}
+		name = http.CanonicalHeaderKey(name)
+		if managed(name) || strings.HasPrefix(name, "Content-") {
+			continue
+		}
+		for _, v := range values {
+			v = lineBreaks.Replace(v)
+			if httpguts.ValidHeaderFieldValue(v) {
+				kept[name] = append(kept[name], v)
+			}
+		}
+	}
+	return kept
+}
+
+var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")

@@ -1,0 +1,183 @@
+package h1upgrade
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsmux/websocket"
+)
+
+// A TLS connection announces its end by an alert (close_notify), which has to be
+// written like data and can block like data. These bound it. A peer that takes
+// nothing for so long does not get to know how its connection ended.
+const (
+	closeWritePatience = 5 * time.Second        // in CloseWrite
+	closePatience      = 100 * time.Millisecond // in Close without CloseWrite before it
+)
+
+// recordSize is the largest payload of a TLS record (RFC 8446 §5.1).
+const recordSize = 16 << 10
+
+// A stream is a connection of its own as a [websocket.Stream].
+type stream struct {
+	conn  net.Conn   // what is read and written
+	chain []net.Conn // conn, and what it wraps, to the innermost
+	state *tls.ConnectionState
+	alert bool // conn's CloseWrite writes, as TLS does
+
+	// vectored says that conn takes several buffers in one call. Then buffers
+	// and parts are the writer's, kept to save it two allocations.
+	vectored bool
+	buffers  net.Buffers
+	parts    [2][]byte
+
+	outputEnded atomic.Bool // CloseWrite, Close or Abort was called
+	whole       atomic.Bool // CloseWrite had to close both directions
+	ended       atomic.Bool // Close or Abort was called
+}
+
+var _ websocket.Stream = (*stream)(nil)
+
+// newStream returns the stream over a connection whose opening handshake is done
+// and which has no deadlines. State is that of its TLS, nil without.
+func newStream(conn net.Conn, state *tls.ConnectionState) *stream {
+	s := &stream{conn: conn, chain: []net.Conn{conn}, state: state}
+	for {
+		w, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = w.NetConn()
+		s.chain = append(s.chain, conn)
+	}
+	s.alert = len(s.chain) > 1
+	switch s.conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		s.vectored = true
+	}
+	return s
+}
+
+// base is the connection inside all wrappers.
+func (s *stream) base() net.Conn { return s.chain[len(s.chain)-1] }
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.conn.Read(p)
+	if err != nil && s.whole.Load() && !s.ended.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) { return s.conn.Write(p) }
+
+// WriteBuffers writes header and payload by one system call where the connection
+// can do that. Elsewhere the header is copied in front of the payload's first
+// part, so that it does not become a TLS record, a segment and a system call of
+// its own.
+func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
+	if !s.vectored {
+		return s.writeMerged(header, payload)
+	}
+	s.parts = [2][]byte{header, payload}
+	s.buffers = s.parts[:]
+	n, err := s.buffers.WriteTo(s.conn)
+	s.buffers, s.parts = nil, [2][]byte{}
+	return n, err
+}
+
+var records = sync.Pool{New: func() any { return new([recordSize]byte) }}
+
+func (s *stream) writeMerged(header, payload []byte) (int64, error) {
+	b := records.Get().(*[recordSize]byte)
+	n := copy(b[:], header)
+	taken := copy(b[n:], payload)
+	first, err := s.conn.Write(b[:n+taken])
+	records.Put(b)
+	if err != nil || taken == len(payload) {
+		return int64(first), err
+	}
+	rest, err := s.conn.Write(payload[taken:])
+	return int64(first) + int64(rest), err
+}
+
+// CloseWrite sends close_notify on TLS, and FIN. If the peer does not take the
+// close_notify within 5 s the connection is aborted. On a connection that cannot
+// be closed in one direction only, as a net.Pipe, both are closed, and Read
+// returns io.EOF: whoever waits for our end must see it.
+func (s *stream) CloseWrite() error { return s.endOutput(closeWritePatience) }
+
+func (s *stream) endOutput(patience time.Duration) error {
+	if s.outputEnded.Swap(true) {
+		return nil
+	}
+	if s.alert {
+		// The timer's goroutine runs only if it fires, and ends at once:
+		// Abort does not block, and unblocks what we wait for.
+		defer time.AfterFunc(patience, func() { s.Abort() }).Stop()
+	}
+	var failed error
+	half := false
+	for _, c := range s.chain { // close_notify goes before FIN
+		if c, ok := c.(interface{ CloseWrite() error }); ok {
+			half = true
+			if err := c.CloseWrite(); err != nil && failed == nil {
+				failed = err
+			}
+		}
+	}
+	if half {
+		return failed
+	}
+	s.whole.Store(true)
+	return s.conn.Close()
+}
+
+// Close sends close_notify and FIN, if CloseWrite has not, and gives the
+// connection back to the system, which delivers what was written. It waits at
+// most 100 ms for the peer to take a close_notify.
+func (s *stream) Close() error {
+	if s.ended.Load() {
+		return nil
+	}
+	err := s.endOutput(closePatience)
+	if s.ended.Swap(true) {
+		return err
+	}
+	return s.closeAll()
+}
+
+// closeAll closes the innermost connection first: what wraps it then has nobody
+// left to talk to and cannot block.
+func (s *stream) closeAll() error {
+	err := s.base().Close()
+	if len(s.chain) > 1 {
+		s.conn.Close()
+	}
+	return err
+}
+
+// Abort resets the connection, without close_notify, so that a peer cannot take
+// it for an orderly end: "close without linger" is RST on TCP.
+func (s *stream) Abort() error {
+	s.outputEnded.Store(true)
+	if s.ended.Swap(true) {
+		return nil
+	}
+	if c, ok := s.base().(interface{ SetLinger(sec int) error }); ok {
+		c.SetLinger(0)
+	}
+	return s.closeAll()
+}
+
+func (s *stream) SetReadDeadline(t time.Time) error  { return s.conn.SetReadDeadline(t) }
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }
+
+func (s *stream) Bootstrap() websocket.Bootstrap { return websocket.HTTP1 }
+func (s *stream) LocalAddr() net.Addr            { return s.conn.LocalAddr() }
+func (s *stream) RemoteAddr() net.Addr           { return s.conn.RemoteAddr() }
+func (s *stream) TLS() *tls.ConnectionState      { return s.state }
