@@ -35,8 +35,8 @@ type scopeKey struct{}
 // is over, which is never longer than the socket's CloseTimeout.
 func Handler(h http.Handler, set *Set) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !mayBecomeSocket(r) {
-			h.ServeHTTP(w, r)
+		if !mayBecomeSocket(r) || r.Context().Value(scopeKey{}) != nil {
+			h.ServeHTTP(w, r) // nothing to care for, or cared for by a Handler around this one
 			return
 		}
 		s := &scope{set: set}
@@ -148,9 +148,7 @@ func (s *Set) GoAway(ctx context.Context) error {
 	}
 	var failed error
 	for range conns {
-		err := <-errs
-		var ce *websocket.CloseError
-		if err != nil && failed == nil && !errors.As(err, &ce) {
+		if err := <-errs; err != nil && failed == nil {
 			failed = err
 		}
 	}
@@ -168,11 +166,13 @@ func (s *Set) GoAway(ctx context.Context) error {
 	case <-empty:
 		return failed
 	case <-ctx.Done():
-		return errors.Join(failed, s.cut(context.Cause(ctx)))
+		s.CloseNow()
+		return errors.Join(failed, context.Cause(ctx))
 	}
 }
 
-func (s *Set) cut(cause error) error {
+// CloseNow aborts every socket of the set.
+func (s *Set) CloseNow() {
 	s.mu.Lock()
 	conns := make([]*websocket.Conn, 0, len(s.conns))
 	for c := range s.conns {
@@ -182,5 +182,4 @@ func (s *Set) cut(cause error) error {
 	for _, c := range conns {
 		c.CloseNow()
 	}
-	return cause
 }
