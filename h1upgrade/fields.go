@@ -4,7 +4,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/wsmux/websocket/internal/handshake"
 )
 
 // leading are the fields that go first, in the order of the examples in RFC 6455
@@ -29,15 +30,10 @@ func appendFields(b []byte, h http.Header) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendField appends one line for each value. Names are compared without case,
-// but not by everyone: the RFC's spelling is what peers have seen before.
+// appendField appends one line for each value.
 func appendField(b []byte, name string, values []string) []byte {
 	for _, v := range values {
-		if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok {
-			b = append(append(b, "Sec-WebSocket-"...), rest...)
-		} else {
-			b = append(b, name...)
-		}
+		b = append(b, handshake.Spelling(name)...)
 		b = append(b, ": "...)
 		b = append(b, v...)
 		b = append(b, "\r\n"...)

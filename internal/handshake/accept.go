@@ -120,7 +120,11 @@ func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.Acce
 func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
 	h := w.Header()
 	for name, values := range e.Header {
-		h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+		name = http.CanonicalHeaderKey(name)
+		if r.ProtoMajor == 1 {
+			name = Spelling(name)
+		}
+		h[name] = slices.Clone(values)
 	}
 	if r.ProtoMajor == 1 {
 		// net/http closes if the first value is exactly "close".

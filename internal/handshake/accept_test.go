@@ -194,6 +194,7 @@ func TestInherit(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	e := upgradeRequired("no such luck")
 	e.Err = errors.New("what the peer sent")
+	e.Header["Sec-Websocket-Version"] = []string{"13"}
 
 	t.Run("h1 closes the connection", func(t *testing.T) {
 		w := httptest.NewRecorder()
@@ -201,6 +202,7 @@ func TestRefuse(t *testing.T) {
 		assert.Equal(t, 426, w.Code)
 		// net/http looks at the first value only, and compares it whole.
 		assert.Equal(t, []string{"close", "Upgrade"}, w.Header()["Connection"])
+		assert.Equal(t, []string{"13"}, w.Header()["Sec-WebSocket-Version"], "in the RFC's spelling")
 		assert.Equal(t, "426 Upgrade Required: no such luck\n", w.Body.String())
 		assert.Equal(t, []string{"Upgrade"}, e.Header["Connection"], "the error is not changed")
 	})

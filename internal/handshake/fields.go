@@ -58,6 +58,16 @@ func addFields(h, from http.Header) {
 	}
 }
 
+// Spelling returns a canonical field name as RFC 6455 spells it. Names are
+// compared without case, but not by everyone: on HTTP/1.1 the RFC's spelling is
+// what peers have seen before.
+func Spelling(canonical string) string {
+	if rest, ok := strings.CutPrefix(canonical, "Sec-Websocket-"); ok {
+		return "Sec-WebSocket-" + rest
+	}
+	return canonical
+}
+
 // Inherit returns the fields of h, a ResponseWriter's header, that may go out
 // with a response that opens a socket: middleware's cookies, for instance, but
 // nothing that speaks of content, and nothing that is not a field. A line break
