@@ -66,11 +66,10 @@ type Conn struct {
 	writeInterrupt interrupt
 	stall          stallWatch
 
-	pong      pendingPong
-	pings     pings
-	alive     keepAlive
-	written   counters
-	readStats readStats
+	pong  pendingPong
+	pings pings
+	alive keepAlive
+	count counters
 
 	err  atomic.Pointer[CloseError] // how the Conn ended, for every method
 	over chan struct{}              // closed when nothing more is expected of the peer
@@ -118,7 +117,10 @@ func New(s Stream, p Params) *Conn {
 	c.reading.onWait = c.readingAhead.make
 	c.readInterrupt.setDeadline = s.SetReadDeadline
 	c.writeInterrupt.setDeadline = s.SetWriteDeadline
-	c.stall.init(c.limits.WriteStall, c.clock, c.stalled)
+	c.stall.limit = c.limits.WriteStall
+	c.stall.writing = c.output.held
+	c.stall.written = &c.count.bytesWritten
+	c.stall.expired = c.stalled
 	if len(p.Buffered) > 0 {
 		c.in.buf = append([]byte(nil), p.Buffered...)
 		c.in.w = len(p.Buffered)

@@ -28,7 +28,7 @@ func (c *Conn) handleControl(ev frame.Event) error {
 	}
 	if ev.Opcode == frame.Pong {
 		if !c.pings.answered(ev.Payload) {
-			c.in.count.PongsIgnored++
+			c.in.count.pongs++
 		}
 		return nil
 	}

@@ -90,6 +90,9 @@ func (g *gate) dequeue(w chan struct{}) bool {
 // wanted reports whether somebody waits for the gate.
 func (g *gate) wanted() bool { return g.state.Load() == gateWanted }
 
+// held reports whether somebody holds the gate.
+func (g *gate) held() bool { return g.state.Load() != gateFree }
+
 // unlock frees the gate or hands it to the first waiter.
 func (g *gate) unlock() {
 	if g.state.CompareAndSwap(gateHeld, gateFree) {

@@ -33,7 +33,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 type inbound struct {
 	recv    frame.Receiver
 	control bucket // inbound Ping and Pong frames
-	count   Stats  // the fields about reading
+	count   readCount
 
 	buf    []byte                // received bytes; buf[r:w] are not parsed yet
 	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
@@ -143,7 +143,8 @@ func (c *Conn) parse() (part, bool, error) {
 		case frame.NeedMore:
 			return part{}, false, nil
 		case frame.Control:
-			in.count.FramesRead++
+			in.count.frames++
+			in.count.others++
 			if err := c.handleControl(ev); err != nil {
 				return part{}, false, err
 			}
@@ -157,13 +158,14 @@ func (c *Conn) parse() (part, bool, error) {
 func (c *Conn) takePart(ev frame.Event) part {
 	n := &c.in.count
 	if ev.FrameStart {
-		n.FramesRead++
-	}
-	if ev.Compressed {
-		n.CompressedRead += int64(len(ev.Payload))
+		n.frames++
+		n.others++
 	}
 	if ev.Last {
-		n.MessagesRead++
+		n.others--
+	}
+	if ev.Compressed {
+		n.compressed += int64(len(ev.Payload))
 	}
 	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, ev.Payload}
 }
@@ -204,13 +206,15 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 		return 0, c.inputEnded(in.err)
 	}
 	c.publishRead()
-	c.readInterrupt.begin(ctx)
-	defer c.readInterrupt.end(ctx)
+	if ctx.Done() != nil {
+		c.readInterrupt.begin(ctx)
+		defer c.readInterrupt.end(ctx)
+	}
 	for {
 		n, err := c.stream.Read(p)
 		if n > 0 {
-			in.count.BytesRead += int64(n)
-			c.alive.received(c.clock)
+			in.count.bytes += int64(n)
+			c.count.bytesRead.n.Store(in.count.bytes)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				in.err = err
 			}

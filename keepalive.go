@@ -3,37 +3,62 @@ package websocket
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket/frame"
 )
 
-// keepAlive finds out whether a silent peer is alive. It is one timer: it fires
-// when nothing has arrived for PingInterval, sends a Ping, and fires again when
-// nothing has arrived for PingTimeout after that.
-type keepAlive struct {
-	on   bool
-	last atomic.Int64 // when bytes last arrived, on Conn.clock
+// keepAliveSteps is how many times within PingInterval a keepAlive looks at a
+// peer that is not silent.
+const keepAliveSteps = 8
 
+// keepAlive finds out whether a silent peer is alive. It is one timer, and costs
+// a read nothing: when the timer fires it looks whether bytes have arrived. When
+// none have for PingInterval it sends a Ping, and when none have for PingTimeout
+// after that it gives up.
+//
+// A socket that is silent from the start, or after a Ping was answered, gets its
+// Ping exactly at the interval; one that falls silent, up to an eighth later.
+type keepAlive struct {
 	mu       sync.Mutex
 	timer    *time.Timer
+	seen     int64         // the bytes read when it last looked
+	silent   time.Duration // for how long there have not been more
+	wait     time.Duration // what the timer was set to
 	released bool
 }
 
-// received notes a sign of life.
-func (k *keepAlive) received(clock func() time.Duration) {
-	if k.on {
-		k.last.Store(int64(clock()))
-	}
-}
-
-func (k *keepAlive) reset(d time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// set starts the timer. k.mu is held.
+func (k *keepAlive) set(d time.Duration) {
+	k.wait = d
 	if !k.released {
 		k.timer.Reset(d)
 	}
+}
+
+// look takes the number of bytes read, and reports whether there have been no
+// new ones for interval; if there have, it looks again later.
+func (k *keepAlive) look(read int64, interval time.Duration) (silent bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if read == k.seen {
+		k.silent += k.wait
+	} else {
+		k.seen, k.silent = read, 0
+	}
+	if k.silent >= interval {
+		return true
+	}
+	k.set(interval / keepAliveSteps)
+	return false
+}
+
+// restart begins to watch anew.
+func (k *keepAlive) restart(read int64, interval time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen, k.silent = read, 0
+	k.set(interval)
 }
 
 func (k *keepAlive) release() {
@@ -49,23 +74,19 @@ func (c *Conn) startKeepAlive() {
 	if c.limits.PingInterval < 0 {
 		return
 	}
-	c.alive.on = true
-	c.alive.last.Store(int64(c.clock()))
-	c.alive.mu.Lock()
-	defer c.alive.mu.Unlock()
-	c.alive.timer = time.AfterFunc(c.limits.PingInterval, c.checkAlive)
+	k := &c.alive
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wait = c.limits.PingInterval
+	k.timer = time.AfterFunc(k.wait, c.checkAlive)
 }
 
 // checkAlive runs on the timer's goroutine. If the peer has been silent for
 // PingInterval it sends a Ping and waits for the Pong, reading itself if nobody
 // else does. It ends after PingTimeout at the latest.
 func (c *Conn) checkAlive() {
-	if c.err.Load() != nil {
-		return
-	}
-	last := c.alive.last.Load()
-	if left := c.limits.PingInterval - (c.clock() - time.Duration(last)); left > 0 {
-		c.alive.reset(left)
+	before := c.count.bytesRead.n.Load()
+	if c.err.Load() != nil || !c.alive.look(before, c.limits.PingInterval) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.PingTimeout)
@@ -76,15 +97,13 @@ func (c *Conn) checkAlive() {
 	if sent {
 		c.awaitPong(ctx, pong)
 	}
-	now := c.alive.last.Load()
+	now := c.count.bytesRead.n.Load()
 	switch {
 	case c.err.Load() != nil:
-	case now != last:
-		c.alive.reset(max(0, c.limits.PingInterval-(c.clock()-time.Duration(now))))
-	case !sent, c.backlogged():
-		// A frame is on its way to a peer that takes it slowly, for which the
-		// stall watch is responsible; or the application does not read.
-		c.alive.reset(c.limits.PingInterval)
+	case now != before, !sent, c.backlogged():
+		// It is alive; or a frame is on its way to it, for which the stall watch
+		// is responsible; or the application does not read.
+		c.alive.restart(now, c.limits.PingInterval)
 	default:
 		c.abort(&CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead})
 	}

@@ -36,24 +36,18 @@ type preparedFrame struct {
 // NewPreparedMessage prepares p, which it copies, as a message of type t. Text
 // that is not UTF-8 is an error.
 func NewPreparedMessage(t MessageType, p []byte) (*PreparedMessage, error) {
-	switch t &^ uncompressed {
-	case MessageText:
-		if !utf8.Valid(p) {
-			return nil, errNotUTF8
-		}
-	case MessageBinary:
-	default:
+	op := t.opcode()
+	if op == 0 {
 		return nil, errMessageType
+	}
+	if op == frame.Text && !utf8.Valid(p) {
+		return nil, errNotUTF8
 	}
 	return &PreparedMessage{
 		messageType: t,
 		payload:     slices.Clone(p),
 		forms:       make(map[preparedForm]*preparedFrame),
 	}, nil
-}
-
-func (m *PreparedMessage) opcode() frame.Opcode {
-	return frame.Opcode(m.messageType &^ uncompressed)
 }
 
 // form returns m's encoding for f.
@@ -70,7 +64,7 @@ func (m *PreparedMessage) form(f preparedForm) *preparedFrame {
 }
 
 func (e *preparedFrame) encode(m *PreparedMessage, f preparedForm) {
-	h := frame.Header{Fin: true, Opcode: m.opcode()}
+	h := frame.Header{Fin: true, Opcode: m.messageType.opcode()}
 	payload := m.payload
 	if f.bits > 0 {
 		h.RSV1 = true
@@ -89,41 +83,44 @@ func (e *preparedFrame) encode(m *PreparedMessage, f preparedForm) {
 // the stream. On a socket with context takeover the compressor forgets the
 // messages before m.
 func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
-	op, err := c.lockMessage(ctx, m.messageType)
-	if err != nil {
-		return err
-	}
-	defer c.message.unlock()
-	h := frame.Header{Fin: true, Opcode: op}
+	h := frame.Header{Fin: true, Opcode: m.messageType.opcode()}
 	var f preparedForm
 	if c.compresses(m.messageType, len(m.payload)) {
+		// The message gate keeps the deflater's messages and this one in order.
+		if _, err := c.lockMessage(ctx, m.messageType); err != nil {
+			return err
+		}
+		defer c.message.unlock()
 		h.RSV1 = true
 		f.level = c.compression.Level
 		f.bits, _ = c.writeParams()
 		c.forgetContext()
-		c.written.deflated.add(len(m.payload))
+		c.count.deflatedWritten.add(len(m.payload))
 	}
 	e := m.form(f)
 	if e.err != nil {
 		return fmt.Errorf("websocket: compress: %w", e.err)
 	}
-	if c.client {
-		return c.writeData(ctx, h, e.payload)
-	}
-	if err := c.lockOutput(ctx); err != nil {
+	if h.RSV1 {
+		if err := c.lockOutput(ctx); err != nil {
+			return err
+		}
+	} else if _, err := c.lockForMessage(ctx, m.messageType); err != nil {
 		return err
 	}
 	defer c.unlockOutput()
+	if c.client {
+		return c.writeFrame(ctx, h, e.payload)
+	}
 	// The frame is whole and between messages: the sender has nothing to check
 	// and nothing to remember.
 	n, err := c.writeStream(ctx, e.server, nil)
 	if err != nil {
 		return c.writeFailed(ctx, n, err, c.out.sender)
 	}
-	c.written.frames.add(1)
-	c.written.messages.add(1)
+	c.count.framesWritten.add(1)
 	if h.RSV1 {
-		c.written.compressed.add(len(e.payload))
+		c.count.compressedWritten.add(len(e.payload))
 	}
 	return nil
 }

@@ -32,10 +32,12 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 		return 0, nil, err
 	}
 	defer c.unlockRead()
-	if err := c.skipRest(ctx); err != nil {
-		return 0, nil, err
-	}
 	in := &c.in
+	if in.reader != nil {
+		if err := c.skipRest(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
 	dst := append(buf[:0], in.partial...)
 	in.partial = nil
 	for {
@@ -294,7 +296,7 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	in.piece = in.piece[n:]
 	fresh := dst[before:]
 	in.size += int64(len(fresh))
-	in.count.InflatedRead += int64(len(fresh))
+	in.count.inflated += int64(len(fresh))
 	if limit > 0 && in.size > limit {
 		return dst[:before], false, c.breach(&frame.Error{Code: StatusMessageTooBig, Rule: "message too big after inflating"})
 	}

@@ -6,47 +6,57 @@ import (
 	"time"
 )
 
-// A stallWatch calls expired when a stream call has been writing for too long
-// without an end. Its timer is left running over many writes, so that a write
-// costs two atomic stores.
+// stallSteps is how many times within the limit a stallWatch looks at writes
+// that follow on one another.
+const stallSteps = 30
+
+// A stallWatch calls expired when a stream call has taken no byte for limit. A
+// write costs it one load: its timer is started by the first write, looks at the
+// number of bytes written when it fires, and goes on while writing does.
+//
+// A write that starts the timer is caught exactly at the limit; one that found
+// it running, up to a thirtieth later.
 type stallWatch struct {
 	limit   time.Duration // negative: no watch
-	clock   func() time.Duration
+	writing func() bool   // somebody is writing
+	written *counter      // bytes
 	expired func()
 
-	since atomic.Int64 // when the call in progress began; 0 without one
-	armed atomic.Bool  // the timer runs
+	armed atomic.Bool // the timer runs
 
 	mu       sync.Mutex
 	timer    *time.Timer
+	seen     int64         // what written was
+	still    time.Duration // for how long it has not changed, as far as is known
+	wait     time.Duration // what the timer was set to
 	released bool
-}
-
-func (s *stallWatch) init(limit time.Duration, clock func() time.Duration, expired func()) {
-	s.limit, s.clock, s.expired = limit, clock, expired
 }
 
 // begin says that a call begins that has to make progress.
 func (s *stallWatch) begin() {
-	if s.limit < 0 {
-		return
-	}
-	s.since.Store(int64(s.clock()))
-	if !s.armed.Load() && !s.armed.Swap(true) {
-		s.arm(s.limit)
+	if s.limit >= 0 && !s.armed.Load() {
+		s.start()
 	}
 }
 
-// end says that it has returned.
-func (s *stallWatch) end() {
-	if s.limit >= 0 {
-		s.since.Store(0)
-	}
-}
-
-func (s *stallWatch) arm(d time.Duration) {
+func (s *stallWatch) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.armed.Store(true)
+	s.seen, s.still = s.written.n.Load(), 0
+	s.set(s.limit)
+}
+
+// restart is called when the write in progress was given up without a byte taken.
+func (s *stallWatch) restart() {
+	if s.limit >= 0 {
+		s.start()
+	}
+}
+
+// set starts the timer. s.mu is held.
+func (s *stallWatch) set(d time.Duration) {
+	s.wait = d
 	switch {
 	case s.released:
 	case s.timer == nil:
@@ -56,22 +66,35 @@ func (s *stallWatch) arm(d time.Duration) {
 	}
 }
 
-// check runs when the timer fires: the limit after some write began, though
-// perhaps not the one in progress.
+// check runs when the timer fires.
 func (s *stallWatch) check() {
-	s.armed.Store(false)
-	since := s.since.Load()
-	if since == 0 {
-		return
-	}
-	left := s.limit - (s.clock() - time.Duration(since))
-	if left <= 0 {
+	if s.stalled() {
 		s.expired()
-		return
 	}
-	if !s.armed.Swap(true) {
-		s.arm(left)
+}
+
+func (s *stallWatch) stalled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.writing() {
+		s.armed.Store(false)
+		// Somebody who has begun since, and has seen armed, is not watched until
+		// the next write; so look again.
+		if !s.writing() || s.armed.Swap(true) {
+			return false
+		}
 	}
+	now := s.written.n.Load()
+	if now != s.seen {
+		s.seen, s.still = now, 0
+	} else {
+		s.still += s.wait
+	}
+	if s.still >= s.limit {
+		return true
+	}
+	s.set(s.limit / stallSteps)
+	return false
 }
 
 func (s *stallWatch) release() {

@@ -1,9 +1,6 @@
 package websocket
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Stats counts what a [Conn] has read and written since it began. Reads count
 // when they are parsed, which can be before the application asks for them.
@@ -24,10 +21,16 @@ type Stats struct {
 	PongsIgnored int64
 }
 
-// counters are the statistics about writing. The holder of the output gate, or
-// for deflated of the message gate, adds to them; any goroutine may load them.
+// counters are the statistics in the making. Those about writing belong to the
+// holder of the output gate, or for deflated of the message gate; those about
+// reading to the holder of the reading gate, who counts in inbound.count and
+// publishes before it waits for the stream. Any goroutine may load them.
 type counters struct {
-	messages, frames, bytes, compressed, deflated counter
+	framesWritten, othersWritten        counter // others: frames that end no data message
+	bytesWritten                        counter
+	compressedWritten, deflatedWritten  counter
+	framesRead, othersRead, bytesRead   counter
+	compressedRead, inflatedRead, pongs counter
 }
 
 // A counter is a number with one writer at a time: it needs no atomic addition.
@@ -35,19 +38,27 @@ type counter struct{ n atomic.Int64 }
 
 func (c *counter) add(n int) { c.n.Store(c.n.Load() + int64(n)) }
 
-// readStats are the statistics about reading as they were when reading last had
-// to wait for the stream. Between that the holder of the reading gate counts in
-// inbound.count, without synchronization.
-type readStats struct {
-	mu    sync.Mutex
-	stats Stats
+// set stores n if it is new.
+func (c *counter) set(n int64) {
+	if c.n.Load() != n {
+		c.n.Store(n)
+	}
 }
 
-// publishRead is called by the holder of the reading gate before it waits.
+// readCount is what the holder of the reading gate counts.
+type readCount struct {
+	frames, others, bytes, compressed, inflated, pongs int64
+}
+
+// publishRead makes what was counted visible to Stats.
 func (c *Conn) publishRead() {
-	c.readStats.mu.Lock()
-	defer c.readStats.mu.Unlock()
-	c.readStats.stats = c.in.count
+	r, n := &c.in.count, &c.count
+	n.framesRead.set(r.frames)
+	n.bytesRead.set(r.bytes)
+	n.othersRead.set(r.others)
+	n.compressedRead.set(r.compressed)
+	n.inflatedRead.set(r.inflated)
+	n.pongs.set(r.pongs)
 }
 
 // Stats returns what has been counted so far.
@@ -56,14 +67,19 @@ func (c *Conn) Stats() Stats {
 		c.publishRead()
 		c.reading.unlock()
 	}
-	c.readStats.mu.Lock()
-	s := c.readStats.stats
-	c.readStats.mu.Unlock()
-	n := &c.written
-	s.MessagesWritten = n.messages.n.Load()
-	s.FramesWritten = n.frames.n.Load()
-	s.BytesWritten = n.bytes.n.Load()
-	s.CompressedWritten = n.compressed.n.Load()
-	s.DeflatedWritten = n.deflated.n.Load()
+	n := &c.count
+	s := Stats{
+		FramesRead:        n.framesRead.n.Load(),
+		FramesWritten:     n.framesWritten.n.Load(),
+		BytesRead:         n.bytesRead.n.Load(),
+		BytesWritten:      n.bytesWritten.n.Load(),
+		CompressedRead:    n.compressedRead.n.Load(),
+		CompressedWritten: n.compressedWritten.n.Load(),
+		InflatedRead:      n.inflatedRead.n.Load(),
+		DeflatedWritten:   n.deflatedWritten.n.Load(),
+		PongsIgnored:      n.pongs.n.Load(),
+	}
+	s.MessagesRead = max(0, s.FramesRead-n.othersRead.n.Load())
+	s.MessagesWritten = max(0, s.FramesWritten-n.othersWritten.n.Load())
 	return s
 }

@@ -32,10 +32,11 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte)
 
 // outbound is what the holder of the output gate owns.
 type outbound struct {
-	sender frame.Sender
-	err    *CloseError // why writing failed, for later writes
-	keys   [64]byte    // random bytes for masking keys
-	left   int         // how many of keys are unused
+	sender    frame.Sender
+	streaming bool        // a Writer holds the message gate
+	err       *CloseError // why writing failed, for later writes
+	keys      [64]byte    // random bytes for masking keys
+	left      int         // how many of keys are unused
 }
 
 // key returns a fresh masking key. "The masking key needs to be unpredictable"
@@ -58,14 +59,25 @@ func (o *outbound) key() (key [4]byte) {
 //
 // See [Conn] for what happens when ctx ends first.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
+	if c.compresses(t, len(p)) {
+		return c.writeCompressed(ctx, t, p)
+	}
+	op, err := c.lockForMessage(ctx, t)
+	if err != nil {
+		return err
+	}
+	err = c.writeFrame(ctx, frame.Header{Fin: true, Opcode: op}, p)
+	c.unlockOutput()
+	return err
+}
+
+// writeCompressed writes p as one compressed message.
+func (c *Conn) writeCompressed(ctx context.Context, t MessageType, p []byte) error {
 	op, err := c.lockMessage(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer c.message.unlock()
-	if !c.compresses(t, len(p)) {
-		return c.writeData(ctx, frame.Header{Fin: true, Opcode: op}, p)
-	}
 	if op == frame.Text && !utf8.Valid(p) {
 		return errNotUTF8
 	}
@@ -75,7 +87,7 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.written.deflated.add(len(p))
+	c.count.deflatedWritten.add(len(p))
 	err = c.writeData(ctx, frame.Header{Fin: true, RSV1: true, Opcode: op}, *b)
 	if err != nil {
 		c.forgetContext()
@@ -88,10 +100,45 @@ var (
 	errMessageType = errors.New("websocket: write: neither text nor binary")
 )
 
-// lockMessage waits for the turn to write a message.
+// opcode returns the opcode of a message of type t, 0 if there is none.
+func (t MessageType) opcode() frame.Opcode {
+	switch t &^ uncompressed {
+	case MessageText:
+		return frame.Text
+	case MessageBinary:
+		return frame.Binary
+	}
+	return 0
+}
+
+// lockForMessage takes the output gate for a message in one frame: no Writer is
+// in the middle of one.
+func (c *Conn) lockForMessage(ctx context.Context, t MessageType) (frame.Opcode, error) {
+	op := t.opcode()
+	if op == 0 {
+		return 0, errMessageType
+	}
+	for {
+		if err := c.lockOutput(ctx); err != nil {
+			return 0, err
+		}
+		if !c.out.streaming {
+			return op, nil
+		}
+		c.unlockOutput()
+		// Wait for the Writer that holds the gate.
+		if !c.message.lock(ctx, c.over) {
+			return 0, c.whyNotWritten(ctx)
+		}
+		c.message.unlock()
+	}
+}
+
+// lockMessage takes the message gate: for a message in fragments, or one that
+// passes through the deflater.
 func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, error) {
-	op := frame.Opcode(t &^ uncompressed)
-	if op != frame.Text && op != frame.Binary {
+	op := t.opcode()
+	if op == 0 {
 		return 0, errMessageType
 	}
 	if err := c.writable(ctx); err != nil {
@@ -171,10 +218,7 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 		return err
 	}
 	if h.RSV1 {
-		c.written.compressed.add(len(p))
-	}
-	if h.Fin {
-		c.written.messages.add(1)
+		c.count.compressedWritten.add(len(p))
 	}
 	return nil
 }
@@ -275,7 +319,10 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	if err != nil {
 		return c.writeFailed(ctx, n, err, before)
 	}
-	c.written.frames.add(1)
+	c.count.framesWritten.add(1)
+	if !h.Fin || h.Opcode.IsControl() {
+		c.count.othersWritten.add(1)
+	}
 	return nil
 }
 
@@ -307,10 +354,11 @@ func (c *Conn) writeLarge(ctx context.Context, header, p []byte, key [4]byte, b 
 // writeStream writes a and then b, if there is one, and returns the number of
 // bytes that the stream took.
 func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error) {
-	c.writeInterrupt.begin(ctx)
-	defer c.writeInterrupt.end(ctx)
+	if ctx.Done() != nil {
+		c.writeInterrupt.begin(ctx)
+		defer c.writeInterrupt.end(ctx)
+	}
 	c.stall.begin()
-	defer c.stall.end()
 	if bw, ok := c.stream.(buffersWriter); ok && b != nil {
 		n, err = bw.WriteBuffers(a, b)
 	} else {
@@ -322,7 +370,7 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 			n += int64(m)
 		}
 	}
-	c.written.bytes.add(int(n))
+	c.count.bytesWritten.add(int(n))
 	return n, err
 }
 

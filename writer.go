@@ -23,6 +23,10 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 	if err != nil {
 		return nil, err
 	}
+	if err := c.setStreaming(ctx, true); err != nil {
+		c.message.unlock()
+		return nil, err
+	}
 	return &messageWriter{
 		conn:       c,
 		ctx:        ctx,
@@ -81,7 +85,7 @@ func (w *messageWriter) Close() error {
 		return w.fail(err)
 	}
 	w.err = errWriterClosed
-	w.conn.message.unlock()
+	w.conn.endStreaming()
 	return nil
 }
 
@@ -105,7 +109,7 @@ func (w *messageWriter) flush(fin bool) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.written.deflated.add(len(w.buf))
+	c.count.deflatedWritten.add(len(w.buf))
 	w.buf = w.buf[:0]
 	if !fin && len(w.deflated) < fragmentSize {
 		return nil
@@ -123,7 +127,7 @@ func (w *messageWriter) send(fin bool, p []byte) error {
 		return err
 	}
 	if w.compressed && !w.header.RSV1 {
-		w.conn.written.compressed.add(len(p))
+		w.conn.count.compressedWritten.add(len(p))
 	}
 	w.header.Opcode = frame.Continuation
 	return nil
@@ -143,6 +147,24 @@ func (w *messageWriter) fail(err error) error {
 			c.giveUp(false)
 		}
 	}
-	c.message.unlock()
+	c.endStreaming()
 	return err
+}
+
+// setStreaming tells those who write messages in one frame that a Writer holds
+// the message gate.
+func (c *Conn) setStreaming(ctx context.Context, on bool) error {
+	if err := c.lockOutput(ctx); err != nil {
+		return err
+	}
+	c.out.streaming = on
+	c.unlockOutput()
+	return nil
+}
+
+// endStreaming gives the message gate back.
+func (c *Conn) endStreaming() {
+	// Without the output gate the Conn has ended: then it does not matter.
+	c.setStreaming(context.Background(), false)
+	c.message.unlock()
 }
