@@ -1,0 +1,258 @@
+package h3connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// A clientConn is one QUIC connection of a Transport's. Ordinary requests go
+// through http3; sockets have streams of their own beside it, because http3 does
+// not hand out the stream of a request. The server's control stream is read here
+// and not by http3, which would close the connection at GOAWAY when its own last
+// request is over.
+//
+// Its goroutines: acceptStreams, from the start to the end of the connection,
+// accepts the server's unidirectional streams; one for each of those, of which
+// there are at most as many as the QUIC configuration allows, reads it to its
+// end.
+type clientConn struct {
+	qc   *quic.Conn
+	h3   *http3.RawClientConn
+	tls  *tls.ConnectionState
+	idle time.Duration // after which it closes without requests; negative: never
+
+	controlled bool // the control stream has come; of acceptStreams' goroutines, under mu
+
+	settled  chan struct{}  // closed when SETTINGS have come
+	settings serverSettings // to be read after that
+
+	mu       sync.Mutex
+	sockets  int // open, or being opened
+	requests int
+	full     bool // the server allows no further stream for now
+	goneAway bool // GOAWAY has come
+	limit    quic.StreamID
+	opening  map[quic.StreamID]context.CancelCauseFunc // handshakes in progress
+	timer    *time.Timer
+}
+
+// maxSockets is how many sockets share a connection. Servers commonly allow 100
+// streams; the rest is for ordinary requests, which must not starve behind
+// sockets that live for hours.
+const maxSockets = 80
+
+// maxResponseHeaderBytes bounds the header section of the response to an
+// ordinary request.
+const maxResponseHeaderBytes = 1 << 20
+
+func newClientConn(qc *quic.Conn, idle time.Duration) *clientConn {
+	state := qc.ConnectionState().TLS
+	c := &clientConn{
+		qc:      qc,
+		tls:     &state,
+		idle:    idle,
+		settled: make(chan struct{}),
+		opening: make(map[quic.StreamID]context.CancelCauseFunc),
+	}
+	t := http3.Transport{MaxResponseHeaderBytes: maxResponseHeaderBytes}
+	c.h3 = t.NewRawClientConn(qc)
+	c.timer = time.AfterFunc(time.Hour, c.expire)
+	c.rearm()
+	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
+	go c.acceptStreams()
+	return c
+}
+
+func (c *clientConn) acceptStreams() {
+	for {
+		str, err := c.qc.AcceptUniStream(context.Background())
+		if err != nil {
+			return
+		}
+		go c.readStream(str)
+	}
+}
+
+func (c *clientConn) readStream(str *quic.ReceiveStream) {
+	t, n, err := peekStreamType(str)
+	if err != nil {
+		return // a stream that ends before its type means nothing (RFC 9114 §6.2)
+	}
+	if t != streamControl {
+		c.h3.HandleUnidirectionalStream(str)
+		return
+	}
+	c.mu.Lock()
+	second := c.controlled
+	c.controlled = true
+	c.mu.Unlock()
+	if second {
+		// "Only one control stream per peer is permitted; receipt of a second
+		// stream claiming to be a control stream MUST be treated as a
+		// connection error of type H3_STREAM_CREATION_ERROR."
+		// https://www.rfc-editor.org/rfc/rfc9114#section-6.2.1
+		c.fail(http3.ErrCodeStreamCreationError, "a second control stream")
+		return
+	}
+	if _, err := io.ReadFull(str, make([]byte, n)); err != nil {
+		return
+	}
+	if fe, ok := errors.AsType[*frameError](readControl(str, c)); ok {
+		c.fail(fe.code, fe.text)
+	}
+}
+
+func (c *clientConn) gotSettings(s serverSettings) {
+	c.settings = s
+	close(c.settled)
+}
+
+// gotGoAway ends the handshakes that the server will not answer, and lets the
+// connection end behind its last stream.
+func (c *clientConn) gotGoAway(id quic.StreamID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goneAway, c.limit = true, id
+	for stream, cancel := range c.opening {
+		if stream >= id {
+			cancel(errGoneAway)
+		}
+	}
+	c.rearm()
+}
+
+// fail closes the connection.
+func (c *clientConn) fail(code http3.ErrCode, reason string) {
+	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
+}
+
+func (c *clientConn) close() { c.fail(http3.ErrCodeNoError, "") }
+
+// A use is what somebody wants a connection for.
+type use uint8
+
+const (
+	forRequest use = iota
+	forSocket
+)
+
+// reserve says whether the connection can take one more, and counts it if so.
+func (c *clientConn) reserve(u use) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.goneAway || c.full || c.qc.Context().Err() != nil:
+		return false
+	case u == forSocket && c.sockets >= maxSockets:
+		return false
+	case u == forSocket:
+		c.sockets++
+	default:
+		c.requests++
+	}
+	c.timer.Stop()
+	return true
+}
+
+// release undoes reserve.
+func (c *clientConn) release(u use) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if u == forSocket {
+		c.sockets--
+	} else {
+		c.requests--
+	}
+	c.full = false
+	if c.qc.Context().Err() == nil {
+		c.rearm()
+	}
+}
+
+// rearm starts the timer that closes the connection when nothing uses it. It is
+// called with mu held, or before c is shared.
+func (c *clientConn) rearm() {
+	switch {
+	case c.sockets+c.requests > 0:
+		c.timer.Stop()
+	case c.goneAway:
+		c.timer.Reset(c.linger())
+	case c.idle > 0:
+		c.timer.Reset(c.idle)
+	default:
+		c.timer.Stop()
+	}
+}
+
+// linger is how long a connection stays open behind its last stream, so that the
+// stream's end arrives: closing a QUIC connection drops what has not been sent or
+// was lost. It is time for one retransmission, and at most a second.
+func (c *clientConn) linger() time.Duration {
+	return min(100*time.Millisecond+5*c.qc.ConnectionStats().SmoothedRTT, time.Second)
+}
+
+// endAfterUse lets the connection end behind its last stream.
+func (c *clientConn) endAfterUse() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goneAway = true
+	c.rearm()
+}
+
+func (c *clientConn) expire() {
+	if c.unused() {
+		c.close()
+	}
+}
+
+func (c *clientConn) unused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sockets+c.requests == 0
+}
+
+// setFull records that the server allows no further stream until one ends.
+func (c *clientConn) setFull() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.full = true
+}
+
+// roundTrip sends an ordinary request. The connection is released when the
+// response's body has been read or closed, or with the error.
+func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.h3.RoundTrip(r)
+	if err != nil {
+		c.release(forRequest)
+		return nil, err
+	}
+	resp.Body = &countedBody{resp.Body, sync.OnceFunc(func() { c.release(forRequest) })}
+	return resp, nil
+}
+
+// A countedBody says when it is done with.
+type countedBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.done()
+	}
+	return n, err
+}
+
+func (b *countedBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
+}

@@ -1,0 +1,231 @@
+package h3connect
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/wsmux/websocket/internal/sockets"
+)
+
+// Defaults of a server and of the connections of a client.
+const (
+	defaultMaxHeaderBytes = 16 << 10
+	defaultServerIdle     = 3 * time.Minute
+	defaultHandshakeIdle  = 5 * time.Second
+	defaultMaxIdle        = 60 * time.Second
+	defaultKeepAlive      = 15 * time.Second
+	defaultStreamWindow   = 1 << 20
+	defaultConnWindow     = 4 << 20
+	defaultStreams        = 100
+	defaultUniStreams     = 16
+)
+
+// ConfigureServer prepares s, before it serves, for sockets. It gives fields
+// that are zero these values:
+//
+//   - MaxHeaderBytes: 16 KiB
+//   - IdleTimeout: 3 minutes
+//   - QUICConfig, in a copy, field by field: 100 bidirectional and 16
+//     unidirectional streams, receive windows of at most 1 MiB for a stream and 4
+//     MiB for a connection, a handshake timeout of 5 s, an idle timeout of 60 s
+//     and a keep-alive of 15 s, because an open socket counts as activity. If it
+//     is nil, 0-RTT is off, which in http3 it is not, and the extension is on
+//     with which a reset cannot overtake a response.
+//
+// It wraps two others, which therefore must have their final values: Handler,
+// so that a socket ends with the call that accepted it, and the context of a
+// CONNECT request lives as long as its socket; and ConnContext, so that a rule of
+// HTTP/3 that a peer breaks on a socket's stream ends the connection, as the rule
+// demands. A connection without a request whose header section has come in full
+// is closed after IdleTimeout, however many streams the peer has opened and left
+// empty.
+//
+// A second call does nothing but fill in zero fields. The error is for a nil s.
+func ConfigureServer(s *http3.Server) error {
+	if s == nil {
+		return errors.New("h3connect: ConfigureServer of a nil server")
+	}
+	configure(s, nil, nil)
+	return nil
+}
+
+// configure is ConfigureServer for a server whose sockets are kept in set and
+// whose connections are told to opened, both of which may be nil.
+func configure(s *http3.Server, set *sockets.Set, opened func(*serverConn)) {
+	setDefault(&s.MaxHeaderBytes, defaultMaxHeaderBytes)
+	setDefault(&s.IdleTimeout, defaultServerIdle)
+	s.QUICConfig = quicConfig(s.QUICConfig)
+	setDefault(&s.QUICConfig.MaxIncomingStreams, defaultStreams)
+	if _, ok := s.Handler.(*serverHandler); ok {
+		return
+	}
+	h := s.Handler
+	if h == nil {
+		h = http.DefaultServeMux
+	}
+	s.Handler = &serverHandler{sockets.Handler(h, set)}
+	inner, idle := s.ConnContext, s.IdleTimeout
+	s.ConnContext = func(ctx context.Context, qc *quic.Conn) context.Context {
+		if inner != nil {
+			ctx = inner(ctx, qc)
+		}
+		if ctx == nil {
+			return nil // http3 panics, saying whose fault it is
+		}
+		c := newServerConn(qc, idle)
+		if opened != nil {
+			opened(c)
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	}
+}
+
+// quicConfig returns a copy of c with our defaults in its zero fields.
+func quicConfig(c *quic.Config) *quic.Config {
+	if c == nil {
+		c = &quic.Config{EnableStreamResetPartialDelivery: true}
+	} else {
+		c = c.Clone()
+	}
+	setDefault(&c.HandshakeIdleTimeout, defaultHandshakeIdle)
+	setDefault(&c.MaxIdleTimeout, defaultMaxIdle)
+	setDefault(&c.KeepAlivePeriod, defaultKeepAlive)
+	setDefault(&c.MaxStreamReceiveWindow, defaultStreamWindow)
+	setDefault(&c.MaxConnectionReceiveWindow, defaultConnWindow)
+	setDefault(&c.MaxIncomingUniStreams, defaultUniStreams)
+	return c
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+type (
+	connKey  struct{} // of a connection's *serverConn
+	scopeKey struct{} // of a CONNECT request's *scope
+)
+
+// A serverHandler is what ConfigureServer puts in front of a server's handler.
+type serverHandler struct{ h http.Handler }
+
+func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(connKey{}).(*serverConn)
+	if c == nil { // the ConnContext was replaced
+		s.h.ServeHTTP(w, r)
+		return
+	}
+	c.begin()
+	defer c.end()
+	if r.Method != http.MethodConnect {
+		s.h.ServeHTTP(w, r)
+		return
+	}
+	sc, r := newScope(c, r)
+	defer sc.cancel()
+	s.h.ServeHTTP(w, r)
+}
+
+// A scope is the life of the context of one CONNECT request. http3 lets a
+// request's context end with our sending direction, that is when we send FIN or
+// the peer asks us to stop sending, while there may be much to read still. Once
+// a socket has been accepted, this one ends with the socket instead.
+type scope struct {
+	conn   *serverConn
+	cancel context.CancelFunc
+	stop   func() bool // ends the tie to http3's context
+}
+
+func newScope(c *serverConn, r *http.Request) (*scope, *http.Request) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	sc := &scope{conn: c, cancel: cancel}
+	sc.stop = context.AfterFunc(r.Context(), cancel)
+	return sc, r.WithContext(context.WithValue(ctx, scopeKey{}, sc))
+}
+
+// scopeOf returns the scope of a request, nil if there is none.
+func scopeOf(ctx context.Context) *scope {
+	sc, _ := ctx.Value(scopeKey{}).(*scope)
+	return sc
+}
+
+func (s *scope) accepted() { s.stop() }
+
+// A serverConn is what we know of a connection of a server. Its timer closes it
+// if there is no request on it for the time of idle.
+type serverConn struct {
+	qc   *quic.Conn
+	idle time.Duration // negative: for ever
+
+	mu       sync.Mutex
+	requests int // whose handler runs
+	draining bool
+	timer    *time.Timer
+}
+
+func newServerConn(qc *quic.Conn, idle time.Duration) *serverConn {
+	c := &serverConn{qc: qc, idle: idle}
+	c.timer = time.AfterFunc(time.Hour, c.expire)
+	c.rearm()
+	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
+	return c
+}
+
+// drainLinger is how long a connection stays open behind its last request when
+// the server shuts down, so that what was sent arrives.
+const drainLinger = time.Second
+
+// rearm starts the timer anew. It is called with mu held, or before c is shared.
+func (c *serverConn) rearm() {
+	switch {
+	case c.requests > 0:
+		c.timer.Stop()
+	case c.draining:
+		c.timer.Reset(drainLinger)
+	case c.idle > 0:
+		c.timer.Reset(c.idle)
+	default:
+		c.timer.Stop()
+	}
+}
+
+func (c *serverConn) begin() { c.count(1) }
+func (c *serverConn) end()   { c.count(-1) }
+
+func (c *serverConn) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests += n
+	if c.qc.Context().Err() == nil {
+		c.rearm()
+	}
+}
+
+// drain lets the connection end behind its last request.
+func (c *serverConn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	c.rearm()
+}
+
+func (c *serverConn) expire() {
+	c.mu.Lock()
+	busy := c.requests > 0
+	c.mu.Unlock()
+	if !busy {
+		c.fail(http3.ErrCodeNoError, "")
+	}
+}
+
+// fail closes the connection.
+func (c *serverConn) fail(code http3.ErrCode, reason string) {
+	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
+}

@@ -1,0 +1,112 @@
+package h3connect
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http/httpguts"
+)
+
+// checkRequest finds what would keep http3 from sending r. http3 itself, having
+// found it, would wait for an answer.
+func checkRequest(r *http.Request) error {
+	switch {
+	case r.URL == nil:
+		return errors.New("nil Request.URL")
+	case r.URL.Scheme != "https":
+		return fmt.Errorf("unsupported scheme %q", r.URL.Scheme)
+	case r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method):
+		return fmt.Errorf("invalid method %q", r.Method)
+	case r.Method == http.MethodConnect && r.Proto != "" && r.Proto != "HTTP/1.1":
+		return errors.New("an extended CONNECT is not an ordinary request")
+	}
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	for _, h := range [2]string{host, r.URL.Host} {
+		ascii, err := httpguts.PunycodeHostPort(h)
+		if err != nil || ascii == "" || !httpguts.ValidHostHeader(ascii) {
+			return errors.New("invalid host")
+		}
+	}
+	if uri := r.URL.RequestURI(); r.URL.Opaque != "" || uri[0] != '/' && uri != "*" {
+		return errors.New("invalid URL path")
+	}
+	for name, values := range r.Header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return fmt.Errorf("invalid header field name %q", name)
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return fmt.Errorf("invalid value of header field %q", name)
+			}
+		}
+	}
+	return nil
+}
+
+// hostPort returns where to connect to for u.
+func hostPort(u *url.URL) string {
+	host, port := u.Hostname(), u.Port()
+	if port == "" {
+		port = "443"
+	}
+	if ascii, err := httpguts.PunycodeHostPort(host); err == nil {
+		host = ascii
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// A watchedRequest is a request on its way, of which we know how far it came.
+type watchedRequest struct {
+	original *http.Request
+	request  *http.Request // to be sent
+	left     atomic.Bool   // its header section has been written
+}
+
+func watchRequest(r *http.Request) *watchedRequest {
+	w := &watchedRequest{original: r}
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		WroteHeaders: func() { w.left.Store(true) },
+	})
+	w.request = r.WithContext(ctx)
+	if r.Header == nil {
+		w.request.Header = make(http.Header)
+	}
+	return w
+}
+
+// again returns the request to be sent once more after err, and false if the
+// server may have acted upon it, or if its body is spent.
+func (w *watchedRequest) again(err error) (*http.Request, bool) {
+	r := w.original
+	if !w.left.Load() {
+		return r, true // the body has not been touched
+	}
+	e, _ := errors.AsType[*http3.Error](err)
+	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected
+	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
+	switch {
+	case !rejected && !forgotten:
+		return nil, false
+	case r.Body == nil || r.Body == http.NoBody:
+		return r, true
+	case r.GetBody == nil:
+		return nil, false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	c := *r
+	c.Body = body
+	return &c, true
+}
