@@ -33,12 +33,17 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 		header:     frame.Header{Opcode: op},
 		isText:     op == frame.Text,
 		compressed: c.compresses(t, int(^uint(0)>>1)),
-		buf:        make([]byte, 0, fragmentSize),
+		pooled:     writeBuffers.Get().(*[writeBufferSize]byte),
 	}, nil
 }
 
-// fragmentSize is the payload size of a Writer's fragments.
-const fragmentSize = 4 << 10
+const (
+	// fragmentSize is the payload size of the fragments that a Writer gathers.
+	fragmentSize = joined
+
+	// directFragment is the largest that it sends from where the caller has it.
+	directFragment = 64 << 10
+)
 
 // A messageWriter writes one message. It holds the message gate until it is
 // closed or has failed.
@@ -48,8 +53,9 @@ type messageWriter struct {
 	header     frame.Header // of the next fragment
 	compressed bool         // payload passes through the deflater, once there is enough of it
 	deflating  bool         // some has
-	buf        []byte       // payload not passed on yet
-	deflated   []byte       // compressed and not sent yet
+	pooled     *[writeBufferSize]byte
+	n          int    // bytes of pooled that were not passed on yet
+	deflated   []byte // compressed and not sent yet
 	isText     bool
 	text       frame.UTF8 // of a compressed text, which the sender cannot check
 	err        error
@@ -61,13 +67,21 @@ func (w *messageWriter) Write(p []byte) (n int, err error) {
 		return 0, w.err
 	}
 	for n < len(p) {
-		k := copy(w.buf[len(w.buf):cap(w.buf)], p[n:])
-		w.buf = w.buf[:len(w.buf)+k]
-		n += k
-		if len(w.buf) == cap(w.buf) {
+		switch rest := len(p) - n; {
+		case w.n == 0 && !w.compressed && rest > fragmentSize:
+			k := min(rest, directFragment)
+			if err := w.send(false, p[n:n+k]); err != nil {
+				return n, w.fail(err)
+			}
+			n += k
+		case w.n == fragmentSize:
 			if err := w.flush(false); err != nil {
 				return n, w.fail(err)
 			}
+		default:
+			k := copy(w.pooled[w.n:fragmentSize], p[n:])
+			w.n += k
+			n += k
 		}
 	}
 	return n, nil
@@ -85,32 +99,31 @@ func (w *messageWriter) Close() error {
 		return w.fail(err)
 	}
 	w.err = errWriterClosed
-	w.conn.endStreaming()
+	w.release()
 	return nil
 }
 
 // flush sends what is buffered as a fragment, the last one if fin.
 func (w *messageWriter) flush(fin bool) error {
 	c := w.conn
-	if fin && !w.deflating && len(w.buf) < c.compression.Threshold {
+	p := w.pooled[:w.n]
+	w.n = 0
+	if fin && !w.deflating && len(p) < c.compression.Threshold {
 		w.compressed = false
 	}
 	if !w.compressed {
-		err := w.send(fin, w.buf)
-		w.buf = w.buf[:0]
-		return err
+		return w.send(fin, p)
 	}
-	if w.isText && (w.text.Check(w.buf) < len(w.buf) || fin && !w.text.Complete()) {
+	if w.isText && (w.text.Check(p) < len(p) || fin && !w.text.Complete()) {
 		return errNotUTF8
 	}
 	var err error
 	w.deflating = true
-	w.deflated, err = c.compressor().Append(w.deflated, w.buf, fin)
+	w.deflated, err = c.compressor().Append(w.deflated, p, fin)
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.count.deflatedWritten.add(len(w.buf))
-	w.buf = w.buf[:0]
+	c.count.deflatedWritten.add(len(p))
 	if !fin && len(w.deflated) < fragmentSize {
 		return nil
 	}
@@ -147,8 +160,15 @@ func (w *messageWriter) fail(err error) error {
 			c.giveUp(false)
 		}
 	}
-	c.endStreaming()
+	w.release()
 	return err
+}
+
+// release gives back what the writer holds.
+func (w *messageWriter) release() {
+	writeBuffers.Put(w.pooled)
+	w.pooled = nil
+	w.conn.endStreaming()
 }
 
 // setStreaming tells those who write messages in one frame that a Writer holds
