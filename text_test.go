@@ -211,12 +211,12 @@ func TestWriterChecksTextAcrossFragments(t *testing.T) {
 		require.NoError(t, err)
 		_, err = io.WriteString(w, text)
 		require.NoError(t, err)
+		assert.True(t, e.peer.Next(t, "the fragment before").More)
 		_, err = io.WriteString(w, "\xff")
 		if err == nil {
 			err = w.Close()
 		}
 		require.Error(t, err)
-		assert.True(t, e.peer.Next(t, "the fragments before").More)
 		e.peer.WantReset(t, "a message cut short must not pass for a whole one")
 		synctest.Wait()
 		require.Error(t, e.Write(t.Context(), websocket.MessageText, nil))
