@@ -66,6 +66,9 @@ func (t *tableSizer) fill(n, used, unfilled int) (entries, rest int) {
 }
 
 func TestTableRoomIsEnough(t *testing.T) {
+	if raceEnabled {
+		t.Skip("arithmetic, and slow")
+	}
 	for _, c := range []struct {
 		name                string
 		symbols, root, room int

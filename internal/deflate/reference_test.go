@@ -22,8 +22,12 @@ type streamReader func(r io.Reader, dict []byte) io.ReadCloser
 // before it as its window, until there is no input, and returns what they hold.
 func (open streamReader) inflate(data ...[]byte) (out []byte, err error) {
 	in := bytes.NewReader(bytes.Join(data, nil))
+	r := open(in, nil)
 	for in.Len() > 0 {
-		made, err := io.ReadAll(open(in, out[max(0, len(out)-1<<15):]))
+		if err = r.(stdflate.Resetter).Reset(in, out[max(0, len(out)-1<<15):]); err != nil {
+			return out, err
+		}
+		made, err := io.ReadAll(r)
 		out = append(out, made...)
 		if err != nil {
 			return out, err
