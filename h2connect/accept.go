@@ -1,0 +1,101 @@
+package h2connect
+
+import (
+	"net/http"
+
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/sockets"
+)
+
+// Accept accepts the socket that r, an extended CONNECT request on HTTP/2, asks
+// for (RFC 8441 §5). o may be nil. Where the request cannot be accepted, Accept
+// writes the refusal itself and returns an error that says why: a
+// *websocket.HandshakeError, or an error that wraps websocket.ErrNotSupported
+// for a request that came in another way.
+//
+// The handler goes on with the socket and returns when it is done: that ends the
+// socket with status 1000, a panic with 1011. w may be wrapped, if its Unwrap
+// method says by what, as http.ResponseController demands.
+//
+// Under an HTTP/2 server that is not this package's, net/http's or
+// golang.org/x/net's with GODEBUG=http2xconnect=1, Accept works too. The socket
+// then ends abruptly when its handler returns without closing it.
+func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
+	if o == nil {
+		o = &websocket.AcceptOptions{}
+	}
+	if r.ProtoMajor != 2 {
+		refusal := &websocket.HandshakeError{
+			Status: http.StatusNotImplemented, Reason: "not a request on HTTP/2", Err: websocket.ErrNotSupported,
+		}
+		handshake.Refuse(w, r, refusal)
+		return nil, refusal
+	}
+	rw := responseWriterOf(w)
+	if refusal := checkRequest(r, rw != nil); refusal != nil {
+		handshake.Refuse(w, r, refusal)
+		return nil, refusal
+	}
+	agreement, refusal := handshake.Negotiate(r, r.TLS != nil, o)
+	if refusal != nil {
+		handshake.Refuse(w, r, refusal)
+		return nil, refusal
+	}
+	handshake.AcceptHeader(w.Header(), r, agreement, o)
+	params := agreement.Params(false, o.Compression, o.Limits)
+	if rw == nil {
+		return acceptForeign(w, r, params)
+	}
+	st, err := rw.accept()
+	if err != nil {
+		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket", Err: err}
+	}
+	return sockets.Accepted(r, st, params), nil
+}
+
+// responseWriterOf finds the engine's writer under middleware's, nil if there is
+// none.
+func responseWriterOf(w http.ResponseWriter) *responseWriter {
+	for {
+		switch x := w.(type) {
+		case *responseWriter:
+			return x
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = x.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// checkRequest checks what the handler was given by the rules for extended
+// CONNECT. Our engine has applied them to the header block, but for those that
+// concern the protocol asked for; another server may have applied none.
+func checkRequest(r *http.Request, checked bool) *websocket.HandshakeError {
+	c := &handshake.Connect{
+		Method: r.Method, Scheme: "http", Authority: r.Host, Path: r.URL.RequestURI(),
+		Header: r.Header.Clone(), TLS: r.TLS != nil,
+	}
+	if c.TLS {
+		c.Scheme = "https" // :scheme is not in an http.Request
+	}
+	if values, ok := r.Header[":protocol"]; ok && len(values) == 1 {
+		c.HasProtocol, c.Protocol = true, values[0]
+	} else {
+		c.Scheme, c.Path = "", "" // a plain CONNECT has neither
+	}
+	delete(c.Header, ":protocol")
+	if r.Method != http.MethodConnect {
+		c.HasProtocol, c.Protocol = false, ""
+	}
+	c.EndStream = !checked && r.ContentLength == 0
+	switch err := handshake.CheckConnect(c).(type) {
+	case nil:
+		return nil
+	case *websocket.HandshakeError:
+		return err
+	default:
+		return &websocket.HandshakeError{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+}

@@ -1,0 +1,484 @@
+package h2connect
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// A side is the role of an endpoint on a connection.
+type side uint8
+
+const (
+	serverSide side = iota
+	clientSide
+)
+
+// A role is what a connection does differently as a server and as a client.
+// Calls come from the connection's reader unless stated otherwise.
+type role interface {
+	// opened takes the header block of a stream that the peer opens.
+	opened(b *block) error
+
+	// more takes a further header block of a stream in the table.
+	more(st *stream, b *block) error
+
+	// closed says that st has left the table; err is why, nil after an orderly
+	// end. The connection's lock is held.
+	closed(st *stream, err error)
+
+	// goAway takes a GOAWAY frame. The connection's lock is held.
+	goAway(f *http2.GoAwayFrame)
+
+	// slotsChanged says that a stream may have become free. The connection's
+	// lock is held.
+	slotsChanged()
+
+	// ended says that the connection takes no more streams, or has ended. The
+	// connection's lock is held.
+	ended()
+}
+
+// A conn is an HTTP/2 connection: one engine for both roles.
+//
+// It has one goroutine that lives as long as it does, the reader (run in
+// read.go): it owns everything about the way in. It never waits for the peer to
+// read. The way out has no goroutine of its own: see write.go.
+type conn struct {
+	nc     net.Conn
+	tls    *tls.ConnectionState // nil without TLS
+	side   side
+	role   role
+	limits Limits
+
+	allowConnect bool // server: extended CONNECT is advertised
+
+	in       input          // the reader's
+	fr       *http2.Framer  // reads for the reader, writes to out under mu
+	dec      *hpack.Decoder // the reader's
+	block    block          // the reader's
+	empties  int            // the reader's: empty DATA frames not yet paid for
+	buffered atomic.Int64   // received bytes that wait for readers
+	starved  atomic.Bool    // credit is held back because too many wait
+
+	mu      sync.Mutex
+	streams map[uint32]*stream
+	lastIn  uint32 // highest id of a stream that the peer opened
+	nextOut uint32 // next id of a stream that we open
+	slots   int    // streams open, or closed with their handler running
+
+	peer      peerSettings
+	peerReady chan struct{} // closed when the first SETTINGS frame has arrived
+	ackOwed   bool          // the peer has not acknowledged our SETTINGS
+	hsTimer   *time.Timer   // first SETTINGS, then their acknowledgement
+
+	inConn  inflow
+	outConn outflow
+	outBase outbase
+	sched   schedule
+
+	out      []byte // the batch being collected
+	spare    []byte // the memory of the next one
+	lastData *stream
+	lastAt   int // where lastData's frame begins in out
+	queued   int // control frames in out
+	flushing bool
+	room     room
+	enc      *hpack.Encoder
+	encoded  bytes.Buffer
+
+	writeSince time.Time // when the write in progress began
+	stallTimer *time.Timer
+	stallArmed bool
+
+	resets   bucket
+	glitches bucket
+	resetIDs recentIDs
+
+	pings map[[8]byte]chan struct{}
+
+	idleTimer *time.Timer
+	idleSince time.Time
+
+	goneAway  bool        // we have sent a final GOAWAY: no new streams
+	lastTaken uint32      // the last id of that GOAWAY
+	dying     atomic.Bool // a fatal GOAWAY is queued: what comes is discarded
+	lingering bool        // the last frame is queued: close after Limits.Linger
+	err       *ConnError  // why it has ended; nil while it has not
+	done      chan struct{}
+}
+
+func newConn(nc net.Conn, s side, limits Limits) *conn {
+	c := &conn{
+		nc: nc, side: s, limits: limits,
+		streams: make(map[uint32]*stream), nextOut: 1,
+		peer:      peerSettings{streams: unlimited, headerList: unlimited},
+		peerReady: make(chan struct{}),
+		inConn:    newInflow(protocolWindow),
+		outConn:   outflow{window: protocolWindow},
+		outBase:   outbase{initial: protocolWindow},
+		resets:    newBucket(limits.ResetBurst, limits.ResetRate),
+		glitches:  newBucket(limits.GlitchBurst, limits.GlitchRate),
+		done:      make(chan struct{}),
+	}
+	if tc, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := tc.ConnectionState()
+		c.tls = &state
+	}
+	c.in.init(c)
+	c.fr = http2.NewFramer(batchWriter{c}, &c.in)
+	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.block.maxCount, c.block.maxSize = limits.HeaderFields, uint64(limits.HeaderBytes)
+	c.dec = hpack.NewDecoder(tableSize, c.block.add)
+	c.dec.SetMaxStringLength(4 * limits.HeaderBytes)
+	c.enc = hpack.NewEncoder(&c.encoded)
+	c.enc.SetMaxDynamicTableSizeLimit(tableSize)
+	c.room.watch(nc)
+	return c
+}
+
+// start queues our part of the connection preface (RFC 9113 §3.4) behind
+// whatever the caller has queued, and begins to wait for the peer's.
+func (c *conn) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fr.WriteSettings(c.ourSettings()...)
+	c.ackOwed = true
+	if more := c.limits.ConnWindow - protocolWindow; more > 0 {
+		c.fr.WriteWindowUpdate(0, uint32(more))
+	}
+	c.inConn = newInflow(int32(c.limits.ConnWindow))
+	c.idleSince = time.Now()
+	c.flush()
+}
+
+// armHandshakeTimer watches over the steps of the connection preface. c.mu is
+// held.
+func (c *conn) armHandshakeTimer() {
+	if c.hsTimer != nil {
+		c.hsTimer.Stop()
+	}
+	switch {
+	case !c.peer.received:
+		wait := c.limits.FirstSettings
+		if c.side == clientSide {
+			wait = c.limits.Preface // a server's SETTINGS are its preface
+		}
+		c.hsTimer = time.AfterFunc(wait, func() {
+			c.timeout(func() bool { return !c.peer.received }, connViolation(http2.ErrCodeProtocol, "no SETTINGS in time"))
+		})
+	case c.ackOwed:
+		c.hsTimer = time.AfterFunc(c.limits.SettingsAck, func() {
+			c.timeout(func() bool { return c.ackOwed }, connViolation(http2.ErrCodeSettingsTimeout, "SETTINGS not acknowledged in time"))
+		})
+	}
+}
+
+// timeout ends the connection with v if what was waited for has not happened.
+func (c *conn) timeout(missing func() bool, v *violation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if missing() {
+		c.die(v)
+	}
+}
+
+// dead reports whether nothing may be queued any more: the connection has ended
+// or said its last word. c.mu is held.
+func (c *conn) dead() bool { return c.err != nil || c.dying.Load() }
+
+// die answers a broken rule with GOAWAY (RFC 9113 §5.4.1). The streams end now;
+// the frame gets Limits.Linger to arrive, and whatever comes meanwhile is
+// discarded. c.mu is held.
+func (c *conn) die(v *violation) {
+	if c.dead() {
+		return
+	}
+	c.lastData = nil
+	c.fr.WriteGoAway(c.lastIn, v.code, []byte(v.rule))
+	c.dying.Store(true)
+	c.failStreams(&ConnError{Code: v.code, Debug: v.rule})
+	c.role.ended()
+	c.linger()
+	c.flush()
+}
+
+// linger closes the connection when the last frame has had time to arrive. A
+// reset of the connection, which is what closing it with bytes unread comes to,
+// could overtake it. c.mu is held.
+func (c *conn) linger() {
+	if c.lingering {
+		return
+	}
+	c.lingering = true
+	time.AfterFunc(c.limits.Linger, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.end(&ConnError{Err: net.ErrClosed})
+	})
+}
+
+// end ends the connection at once. The first cause stays. c.mu is held.
+func (c *conn) end(cause *ConnError) {
+	if c.err != nil {
+		return
+	}
+	c.err = cause
+	c.failStreams(cause)
+	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	close(c.done)
+	c.role.ended()
+	// Closing a TLS connection writes an alert, which may block.
+	go c.nc.Close()
+}
+
+// failStreams ends every stream, with err. Streams that the peer has said it
+// did not look at (RFC 9113 §6.8) are told so elsewhere. c.mu is held.
+func (c *conn) failStreams(err *ConnError) {
+	for _, st := range c.streams {
+		c.forget(st, err)
+	}
+}
+
+// deltas yields the send windows' own parts, for outbase.set.
+func (c *conn) deltas(yield func(outdelta) bool) {
+	for _, st := range c.streams {
+		if !yield(st.send.flow) {
+			return
+		}
+	}
+}
+
+// newStream puts a stream into the table. c.mu is held.
+func (c *conn) newStream(id uint32) *stream {
+	st := &stream{c: c, id: id, declared: -1}
+	st.send.cond.L = &c.mu
+	st.recv.init(c.limits.StreamWindow)
+	c.streams[id] = st
+	c.slots++
+	return st
+}
+
+// halfClosed is called when a direction of st has ended in an orderly way. c.mu
+// is held.
+func (c *conn) halfClosed(st *stream) {
+	if st.gone {
+		return
+	}
+	if st.send.ended && st.recvEnded {
+		c.forget(st, nil)
+		return
+	}
+	if st.send.ended && st.stopping {
+		st.stopPeer()
+	}
+}
+
+// reset sends RST_STREAM and forgets the stream. Frames of the peer's that
+// cross it are ignored for a while (RFC 9113 §5.1). c.mu is held.
+func (c *conn) reset(st *stream, err *StreamError) {
+	if st.gone {
+		return
+	}
+	c.writeReset(st.id, err.Code)
+	c.forget(st, err)
+}
+
+// writeReset queues a RST_STREAM. c.mu is held.
+func (c *conn) writeReset(id uint32, code http2.ErrCode) {
+	c.resetIDs.add(id)
+	c.writeControl(func(fr *http2.Framer) error { return fr.WriteRSTStream(id, code) })
+}
+
+// forget takes a stream out of the table. err is why it ended, nil after an
+// orderly end of both directions. c.mu is held.
+func (c *conn) forget(st *stream, err error) {
+	if st.gone {
+		return
+	}
+	st.gone, st.recvEnded, st.send.ended = true, true, true
+	delete(c.streams, st.id)
+	if st.queue != nil {
+		st.queue.remove(st)
+	}
+	if c.lastData == st {
+		c.lastData = nil
+	}
+	st.send.drop()
+	st.send.deadline.stop()
+	if st.send.stall.timer != nil {
+		st.send.stall.timer.Stop()
+	}
+	if err != nil {
+		st.send.err = err
+		st.send.cond.Broadcast()
+		st.recv.end(err)
+	}
+	c.role.closed(st, err)
+	if !st.handling {
+		c.freeSlot()
+	}
+}
+
+// freeSlot is called when a stream is closed and its handler has returned. c.mu
+// is held.
+func (c *conn) freeSlot() {
+	c.slots--
+	if c.slots == 0 {
+		c.idleSince = time.Now()
+		c.watchIdle()
+		if c.goneAway && !c.dead() {
+			c.linger()
+		}
+	}
+	c.role.slotsChanged()
+}
+
+// watchIdle closes the connection when it has had no streams for a while. The
+// timer is left alone when a stream opens, and looks for itself. c.mu is held.
+func (c *conn) watchIdle() {
+	if c.limits.Idle < 0 || c.dead() {
+		return
+	}
+	if c.idleTimer == nil {
+		c.idleTimer = time.AfterFunc(c.limits.Idle, c.checkIdle)
+	}
+}
+
+func (c *conn) checkIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead() {
+		return
+	}
+	left := c.limits.Idle
+	if c.slots == 0 {
+		left -= time.Since(c.idleSince)
+	}
+	if left > 0 {
+		c.idleTimer.Reset(left)
+		return
+	}
+	c.goAway()
+	c.linger()
+	c.flush()
+}
+
+// goAway queues the GOAWAY that says which streams are the last (RFC 9113
+// §6.8): those that exist. c.mu is held.
+func (c *conn) goAway() {
+	if c.goneAway || c.dead() {
+		return
+	}
+	c.goneAway, c.lastTaken = true, c.lastIn
+	c.lastData = nil
+	c.fr.WriteGoAway(c.lastIn, http2.ErrCodeNo, nil)
+	c.role.ended()
+}
+
+// consumed says that unbuffered bytes of st's have been read, and announces
+// credit.
+func (c *conn) consumed(st *stream, unbuffered int, increment uint32) {
+	c.buffered.Add(-int64(unbuffered))
+	if increment == 0 && !c.starved.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.credit(st, increment)
+	c.flush()
+}
+
+// credit announces a stream's credit, and the connection's that had been held
+// back. c.mu is held.
+func (c *conn) credit(st *stream, increment uint32) {
+	if increment > 0 && !st.recvEnded {
+		c.writeWindowUpdate(st.id, increment)
+	}
+	if c.starved.Load() {
+		c.giveConn(0)
+	}
+}
+
+// giveConn returns credit to the peer for n bytes received on the connection.
+// It returns on receipt, so that a stream that nobody reads does not stall its
+// neighbours; but never so much that what waits for readers could pass
+// Limits.ConnBuffer. c.mu is held.
+func (c *conn) giveConn(n int) {
+	increment := c.inConn.give(n)
+	if increment == 0 {
+		if !c.starved.Load() {
+			return
+		}
+		increment = c.inConn.flush()
+	}
+	// What give and flush have put into avail is not announced yet.
+	c.starved.Store(true)
+	room := int64(c.limits.ConnBuffer) - c.buffered.Load() - int64(c.inConn.avail)
+	if room < 0 {
+		hold := uint32(min(-room, int64(increment)))
+		increment -= hold
+		c.inConn.avail -= int32(hold)
+		c.inConn.unsent += int32(hold)
+		c.writeWindowUpdate(0, increment)
+		return
+	}
+	c.starved.Store(false)
+	c.writeWindowUpdate(0, increment)
+}
+
+// discard drops what waits for st's reader and what may still come for it. c.mu
+// is held.
+func (c *conn) discard(st *stream, cause error) {
+	unbuffered, increment := st.recv.discard(cause)
+	c.buffered.Add(-int64(unbuffered))
+	c.credit(st, increment)
+}
+
+// networkError turns what the reader got into the connection's end.
+func networkError(err error) *ConnError {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return &ConnError{Remote: !errors.Is(err, net.ErrClosed), Err: err}
+}
+
+// recentIDs remembers the streams we have reset lately.
+type recentIDs struct {
+	ids  []uint32
+	next int
+}
+
+// recentResets is how many are remembered: as many as the reset bucket lets
+// happen at once.
+const recentResets = 1024
+
+func (r *recentIDs) add(id uint32) {
+	if len(r.ids) < recentResets {
+		r.ids = append(r.ids, id)
+		return
+	}
+	r.ids[r.next] = id
+	r.next = (r.next + 1) % recentResets
+}
+
+func (r *recentIDs) has(id uint32) bool {
+	for _, x := range r.ids {
+		if x == id {
+			return true
+		}
+	}
+	return false
+}

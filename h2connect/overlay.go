@@ -1,0 +1,268 @@
+package h2connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+)
+
+// This file puts a Transport under an http.Transport. Three ways lead from one
+// to the other:
+//
+//   - t1 asks t2 first for every https request (RegisterProtocol), so that a
+//     connection which t2 has opened for a socket serves them too;
+//   - a connection on which t1 negotiates h2 goes to t2's pool (TLSNextProto);
+//   - t2 opens connections through t1.NewClientConn, and so through t1's proxy,
+//     dial functions and TLS configuration. Which of t1's connections was made
+//     for t2 is told by the context that t1 hands to its dial functions.
+
+// ConfigureTransport makes t1 use t2 for HTTP/2 over TLS, so that requests of an
+// http.Client with t1 and sockets opened by t2.Dial share connections. t2 opens
+// its connections for https and wss by t1's Proxy, DialContext, DialTLSContext
+// and TLSClientConfig; its own fields of that kind are not used for them.
+//
+// It must be called before t1 is used. It returns an error where t1 would not
+// use t2: if t1 has an HTTP/2 implementation already, or if t1.Protocols is set
+// without HTTP2.
+func ConfigureTransport(t1 *http.Transport, t2 *Transport) (err error) {
+	switch {
+	case t1 == nil || t2 == nil:
+		return errors.New("h2connect: nil transport")
+	case t1.TLSNextProto[nextProto] != nil:
+		return errors.New("h2connect: the http.Transport has an HTTP/2 implementation already")
+	case t1.Protocols != nil && !t1.Protocols.HTTP2():
+		return errors.New("h2connect: the http.Transport's Protocols do not allow HTTP/2")
+	}
+	o := &overlay{t1: t1, t2: t2}
+	if err := register(t1, o); err != nil {
+		return err
+	}
+	if t1.TLSClientConfig == nil {
+		t1.TLSClientConfig = &tls.Config{}
+	}
+	for i, name := range []string{nextProto, "http/1.1"} {
+		if !slices.Contains(t1.TLSClientConfig.NextProtos, name) {
+			t1.TLSClientConfig.NextProtos = slices.Insert(t1.TLSClientConfig.NextProtos, min(i, len(t1.TLSClientConfig.NextProtos)), name)
+		}
+	}
+	if t1.TLSNextProto == nil {
+		t1.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
+	}
+	t1.TLSNextProto[nextProto] = o.negotiated
+	o.watchDials(t1)
+	t2.over = o
+	return nil
+}
+
+// register makes o the first to be asked for https requests. RegisterProtocol
+// panics where somebody is already.
+func register(t1 *http.Transport, o *overlay) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("h2connect: the http.Transport is in use already: %v", v)
+		}
+	}()
+	t1.RegisterProtocol("https", o)
+	return nil
+}
+
+// An overlay is the http.Transport's side of a Transport.
+type overlay struct {
+	t1 *http.Transport
+	t2 *Transport
+
+	// dialled says for which of t2's connect calls t1's dial functions opened
+	// a connection.
+	dialled sync.Map // net.Conn → *connecting
+}
+
+// A connecting is one call of connect.
+type connecting struct {
+	cc    *ClientConn
+	conns []net.Conn // keys of overlay.dialled
+}
+
+type connectingKey struct{}
+
+// watchDials has t1's dial functions note the connections that are for t2.
+func (o *overlay) watchDials(t1 *http.Transport) {
+	dial := t1.DialContext
+	if dial == nil && t1.Dial != nil {
+		old := t1.Dial
+		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
+	}
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	t1.DialContext = o.noting(dial)
+	if t1.DialTLSContext != nil {
+		t1.DialTLSContext = o.noting(t1.DialTLSContext)
+	}
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (o *overlay) noting(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := dial(ctx, network, addr)
+		if c, ok := ctx.Value(connectingKey{}).(*connecting); ok && err == nil {
+			c.conns = append(c.conns, nc)
+			o.dialled.Store(nc, c)
+		}
+		return nc, err
+	}
+}
+
+// connect opens a connection for the pool through t1.
+func (o *overlay) connect(ctx context.Context, u *url.URL) (*ClientConn, error) {
+	c := &connecting{}
+	defer func() {
+		for _, nc := range c.conns {
+			o.dialled.Delete(nc)
+		}
+	}()
+	hc, err := o.t1.NewClientConn(context.WithValue(ctx, connectingKey{}, c), "https", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	if c.cc == nil {
+		hc.Close()
+		return nil, errNotSupported("the server did not choose HTTP/2")
+	}
+	return c.cc, nil
+}
+
+// RoundTrip implements http.RoundTripper: t1 asks for every https request
+// whether a pooled connection can take it.
+func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
+	t := o.t2
+	t.mu.Lock()
+	cc := t.pooled(keyOf(req.URL))
+	t.mu.Unlock()
+	if cc == nil {
+		return nil, http.ErrSkipAltProtocol
+	}
+	return cc.roundTrip(req)
+}
+
+// negotiated takes over a connection that t1 has opened for a request of its
+// own.
+func (o *overlay) negotiated(authority string, tc *tls.Conn) http.RoundTripper {
+	cc, err := o.t2.NewClientConn(tc)
+	if err != nil {
+		tc.Close()
+		return failedConn{err}
+	}
+	o.t2.mu.Lock()
+	defer o.t2.mu.Unlock()
+	o.t2.add("https://"+authority, cc)
+	return overlayConn{cc}
+}
+
+// NewClientConn is what http.Transport.NewClientConn calls for a connection on
+// which it has negotiated h2.
+func (o *overlay) NewClientConn(nc net.Conn, stateHook func()) (http.RoundTripper, error) {
+	cc, err := o.t2.NewClientConn(nc)
+	if err != nil {
+		return nil, err
+	}
+	if c := o.connectingOf(nc); c != nil {
+		c.cc = cc
+		return overlayConn{cc}, nil
+	}
+	cc.c.mu.Lock()
+	defer cc.c.mu.Unlock()
+	cc.onChange = func() { go stateHook() }
+	return overlayConn{cc}, nil
+}
+
+// connectingOf finds the call of connect that nc was opened for.
+func (o *overlay) connectingOf(nc net.Conn) *connecting {
+	for nc != nil {
+		if c, ok := o.dialled.Load(nc); ok {
+			return c.(*connecting)
+		}
+		tc, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		nc = tc.NetConn()
+	}
+	return nil
+}
+
+// An overlayConn is one connection as http.Transport and http.ClientConn see
+// it: they have their own notion of promised streams.
+type overlayConn struct{ cc *ClientConn }
+
+// RoundTrip implements http.RoundTripper. The error for a connection that takes
+// no more requests makes t1 open another.
+func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !oc.cc.tryReserve() {
+		return nil, noCachedConn{}
+	}
+	return oc.cc.roundTrip(req)
+}
+
+// Close, Err, Reserve, Release, Available and InFlight are what http.ClientConn
+// wants beside RoundTrip.
+func (oc overlayConn) Close() error { return oc.cc.Close() }
+
+// Err returns why the connection takes no more requests.
+func (oc overlayConn) Err() error {
+	oc.cc.c.mu.Lock()
+	defer oc.cc.c.mu.Unlock()
+	return oc.cc.usable()
+}
+
+// Reserve does nothing but look: a stream is taken when the request is sent.
+func (oc overlayConn) Reserve() error {
+	if !oc.cc.CanTakeNewRequest() {
+		return errConnDrained
+	}
+	return nil
+}
+
+// Release undoes Reserve.
+func (oc overlayConn) Release() {}
+
+// Available returns how many more requests the connection takes now.
+func (oc overlayConn) Available() int {
+	oc.cc.c.mu.Lock()
+	defer oc.cc.c.mu.Unlock()
+	if oc.cc.usable() != nil {
+		return 0
+	}
+	return max(oc.cc.room(), 0)
+}
+
+// InFlight returns how many requests the connection carries.
+func (oc overlayConn) InFlight() int {
+	oc.cc.c.mu.Lock()
+	defer oc.cc.c.mu.Unlock()
+	return oc.cc.c.slots
+}
+
+// noCachedConn is the error by which http.Transport knows that a connection has
+// had its time. The request has not been sent.
+type noCachedConn struct{}
+
+func (noCachedConn) Error() string { return "h2connect: connection takes no more requests" }
+
+// IsHTTP2NoCachedConnError is net/http's mark.
+func (noCachedConn) IsHTTP2NoCachedConnError() {}
+
+// A failedConn stands for a connection that could not be taken over.
+type failedConn struct{ err error }
+
+// RoundTrip implements http.RoundTripper.
+func (f failedConn) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// RoundTripErr is net/http's way to see the error before it sends anything.
+func (f failedConn) RoundTripErr() error { return f.err }

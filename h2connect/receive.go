@@ -1,0 +1,164 @@
+package h2connect
+
+import (
+	"net/http"
+	"os"
+	"sync"
+)
+
+// A receiver is the half of a stream that takes what the peer sends. The
+// connection's reader delivers, one goroutine at a time reads. While a call to
+// read is blocked, payload goes straight from the connection's buffer to the
+// caller's; otherwise it waits in a buffer that exists only as long as there is
+// something in it.
+//
+// Its lock may be taken while the connection's is held, never the other way
+// round.
+type receiver struct {
+	mu   sync.Mutex
+	cond sync.Cond
+	flow inflow
+
+	waiting buffer
+
+	dst  []byte // what the blocked read wants filled; nil if none is blocked
+	done int    // how much of dst has been filled
+
+	err       error // why nothing more will come: io.EOF or final; nil while open
+	discarded bool  // nobody will read: what comes is dropped
+	deadline  deadline
+	trailer   http.Header
+}
+
+func (r *receiver) init(window int) {
+	r.flow = newInflow(int32(window))
+	r.cond.L = &r.mu
+}
+
+// take checks n bytes of a frame against the stream's window.
+func (r *receiver) take(n uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.flow.take(n)
+}
+
+// deliver takes bytes that have arrived and been paid for. It returns how many
+// of them now wait, the credit to announce at once because nobody wants them,
+// and whether everything before them had been consumed.
+func (r *receiver) deliver(p []byte) (buffered int, increment uint32, consumed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.discarded {
+		return 0, r.giveLocked(len(p)), false
+	}
+	consumed = r.waiting.len() == 0
+	if r.dst != nil && consumed {
+		n := copy(r.dst[r.done:], p)
+		r.done += n
+		p = p[n:]
+	}
+	r.waiting.append(p)
+	r.cond.Broadcast()
+	return len(p), 0, consumed
+}
+
+// give returns credit for bytes that never reach a reader: padding.
+func (r *receiver) give(n int) (increment uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.giveLocked(n)
+}
+
+// giveLocked returns credit. A peer that has ended gets none: it would not know
+// what to do with it.
+func (r *receiver) giveLocked(n int) (increment uint32) {
+	increment = r.flow.give(n)
+	if r.err != nil {
+		return 0
+	}
+	return increment
+}
+
+// read waits for bytes and moves them to p. Besides it returns how many of them
+// had been waiting, and the credit to announce.
+func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.waiting.len() == 0 {
+		if r.err != nil {
+			return 0, 0, 0, r.err
+		}
+		if r.deadline.passed() {
+			return 0, 0, 0, os.ErrDeadlineExceeded
+		}
+		if len(p) == 0 {
+			return 0, 0, 0, nil
+		}
+		if n := r.await(p); n > 0 {
+			return n, 0, r.giveLocked(n), nil
+		}
+	}
+	if r.deadline.passed() {
+		return 0, 0, 0, os.ErrDeadlineExceeded
+	}
+	n = r.waiting.read(p)
+	return n, n, r.giveLocked(n), nil
+}
+
+// await blocks until something happens, and returns how much of p has been
+// filled meanwhile. A second reader, which the contract does not allow, only
+// waits.
+func (r *receiver) await(p []byte) (n int) {
+	if r.dst != nil {
+		r.deadline.wait(&r.cond)
+		return 0
+	}
+	r.dst, r.done = p, 0
+	r.deadline.wait(&r.cond)
+	n, r.dst = r.done, nil
+	return n
+}
+
+// end says that nothing more will come. What waits can still be read. The first
+// err stays.
+func (r *receiver) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+		r.cond.Broadcast()
+	}
+}
+
+// discard says that nobody will read any more: what waits and what comes is
+// dropped, a blocked read ends with err. It returns how many bytes had been
+// waiting, and the credit to announce.
+func (r *receiver) discard(err error) (unbuffered int, increment uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deadline.stop()
+	if r.discarded {
+		return 0, 0
+	}
+	r.discarded = true
+	unbuffered = r.waiting.len()
+	r.waiting.free()
+	increment = r.giveLocked(unbuffered)
+	r.err = err
+	r.cond.Broadcast()
+	return unbuffered, increment
+}
+
+// setTrailer keeps a trailer section for whoever reads to the end.
+func (r *receiver) setTrailer(h http.Header) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.trailer = h
+}
+
+// takeTrailer returns the trailer section, nil if there was none.
+func (r *receiver) takeTrailer() http.Header {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trailer
+}

@@ -1,0 +1,405 @@
+package h2connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// A responseWriter is the http.ResponseWriter of one request. Like net/http's
+// it is for the handler's goroutine; only the deadlines and the stream of an
+// accepted socket are for any. After the handler has returned its methods do
+// nothing and return errors.
+type responseWriter struct {
+	sc   *serverConn
+	st   *stream
+	req  *http.Request
+	body *requestBody
+
+	header   http.Header // the handler's
+	snapshot http.Header // header as it was at WriteHeader; nil before
+	status   int
+	sent     bool     // the header block is on its way
+	bodiless bool     // HEAD, or a status without content
+	declared int64    // content-length; -1: none
+	written  int64    // content that the handler has written
+	buf      []byte   // content that waits for more
+	trailers []string // announced by the Trailer field, canonical
+	err      error    // the first error of writing
+	accepted bool     // the stream is a socket
+	done     atomic.Bool
+}
+
+// responseBuffer is how much content waits for more before it is sent; a
+// complete response of up to this size gets a content-length.
+const responseBuffer = 4 << 10
+
+var (
+	_ http.Flusher    = (*responseWriter)(nil)
+	_ io.StringWriter = (*responseWriter)(nil)
+)
+
+func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Context) *responseWriter {
+	w := &responseWriter{sc: sc, st: st, header: make(http.Header), declared: -1}
+	w.body = &requestBody{w: w, st: st, expects: in.expects, trailer: in.trailer}
+	w.req = in.request(ctx, sc, w.body)
+	return w
+}
+
+// Header implements http.ResponseWriter.
+func (w *responseWriter) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter. An informational status (1xx) is
+// sent at once and may be followed by others; 101 does not exist in HTTP/2
+// (RFC 9113 §8.6) and is ignored.
+func (w *responseWriter) WriteHeader(status int) {
+	if w.done.Load() || w.snapshot != nil || w.accepted {
+		return
+	}
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status))
+	}
+	if status < 200 {
+		if status != http.StatusSwitchingProtocols {
+			w.inform(status)
+		}
+		return
+	}
+	w.status, w.snapshot = status, w.header.Clone()
+	w.bodiless = w.req.Method == http.MethodHead || !contentAllowed(status)
+	if values := w.snapshot["Content-Length"]; len(values) > 0 {
+		n, err := strconv.ParseUint(values[0], 10, 63)
+		if err != nil {
+			delete(w.snapshot, "Content-Length")
+		} else {
+			w.declared = int64(n)
+		}
+	}
+}
+
+// inform sends an informational response.
+func (w *responseWriter) inform(status int) {
+	h := w.header
+	if status == http.StatusContinue {
+		w.body.expects, h = false, nil
+	}
+	w.st.writeHeaders(responseFields(status, h, nil), false, true)
+}
+
+func (w *responseWriter) sendContinue() {
+	if w.snapshot == nil {
+		w.inform(http.StatusContinue)
+	}
+}
+
+// contentAllowed reports whether a response with this status may have content
+// (RFC 9110 §6.4.1).
+func contentAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// Write implements http.ResponseWriter.
+func (w *responseWriter) Write(p []byte) (int, error) { return writeContent(w, p) }
+
+// WriteString implements io.StringWriter.
+func (w *responseWriter) WriteString(s string) (int, error) { return writeContent(w, s) }
+
+func writeContent[T []byte | string](w *responseWriter, p T) (int, error) {
+	if err := w.beforeWrite(len(p)); err != nil {
+		return 0, err
+	}
+	if w.bodiless {
+		if w.req.Method == http.MethodHead {
+			return len(p), nil
+		}
+		return 0, http.ErrBodyNotAllowed
+	}
+	n := 0
+	for len(p)-n > 0 {
+		if w.buf == nil {
+			w.buf = getStorage(responseBuffer)
+		}
+		m := min(len(p)-n, responseBuffer-len(w.buf))
+		w.buf = append(w.buf, p[n:n+m]...)
+		n += m
+		if len(w.buf) < responseBuffer {
+			break
+		}
+		if q, ok := any(p).([]byte); ok && len(p)-n >= responseBuffer {
+			// What is large is not worth a copy.
+			if err := w.send(q[n:]); err != nil {
+				return n, err
+			}
+			return len(p), nil
+		}
+		if len(p)-n > 0 {
+			if err := w.send(nil); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// beforeWrite checks that n more bytes of content may be written.
+func (w *responseWriter) beforeWrite(n int) error {
+	if w.done.Load() {
+		return errHandlerDone
+	}
+	if w.accepted {
+		return errAccepted
+	}
+	if w.snapshot == nil {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if w.declared >= 0 && w.written+int64(n) > w.declared && !w.bodiless {
+		return http.ErrContentLength
+	}
+	w.written += int64(n)
+	return nil
+}
+
+var errAccepted = errors.New("h2connect: the response is a socket")
+
+// send sends the header block if that is still to be done, what waits, and p.
+func (w *responseWriter) send(p []byte) error {
+	w.sendHeader(false, false)
+	_, err := w.st.WriteBuffers(w.buf, p)
+	w.buf = w.buf[:0]
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return err
+}
+
+// sendHeader queues the header block. complete says that no more content will
+// come than waits, end that none at all follows.
+func (w *responseWriter) sendHeader(complete, end bool) {
+	if w.sent {
+		return
+	}
+	w.sent = true
+	h := w.snapshot
+	var extra []hpack.HeaderField
+	if w.declared < 0 && complete && contentAllowed(w.status) && (w.written > 0 || w.req.Method != http.MethodHead) {
+		extra = append(extra, hpack.HeaderField{Name: "content-length", Value: strconv.FormatInt(w.written, 10)})
+	}
+	if _, typed := h["Content-Type"]; !typed && h.Get("Content-Encoding") == "" && len(w.buf) > 0 {
+		extra = append(extra, hpack.HeaderField{Name: "content-type", Value: http.DetectContentType(w.buf)})
+	}
+	if _, dated := h["Date"]; !dated {
+		extra = append(extra, hpack.HeaderField{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)})
+	}
+	for _, v := range h["Trailer"] {
+		for name := range strings.SplitSeq(v, ",") {
+			w.announce(name)
+		}
+	}
+	if slices.Contains(h["Connection"], "close") {
+		// The handler's word for: no more requests on this connection.
+		w.sc.drain()
+	}
+	w.st.writeHeaders(responseFields(w.status, h, extra), end, end)
+}
+
+// announce notes the name of a trailer field.
+func (w *responseWriter) announce(name string) {
+	name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
+	if httpguts.ValidTrailerHeader(name) && httpguts.ValidHeaderFieldName(name) && !slices.Contains(w.trailers, name) {
+		w.trailers = append(w.trailers, name)
+	}
+}
+
+// trailerFields collects what the handler has set of the trailer fields it
+// announced, and those it set with http.TrailerPrefix.
+func (w *responseWriter) trailerFields() []hpack.HeaderField {
+	for name := range w.header {
+		if trailer, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			w.announce(trailer)
+			w.header[http.CanonicalHeaderKey(trailer)] = w.header[name]
+		}
+	}
+	var fields []hpack.HeaderField
+	for _, name := range w.trailers {
+		fields = appendFields(fields, name, w.header[name])
+	}
+	return fields
+}
+
+// Flush implements http.Flusher.
+func (w *responseWriter) Flush() { w.FlushError() }
+
+// FlushError sends what has been written so far: see http.ResponseController.
+func (w *responseWriter) FlushError() error {
+	if w.done.Load() {
+		return errHandlerDone
+	}
+	if w.accepted {
+		return nil
+	}
+	if w.snapshot == nil {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.bodiless {
+		return nil // the header block goes out with END_STREAM when the handler returns
+	}
+	if !w.sent {
+		w.sendHeader(false, false)
+	}
+	if len(w.buf) > 0 {
+		return w.send(nil)
+	}
+	return w.st.flushAll()
+}
+
+// SetReadDeadline sets the deadline for reading the request's content. Unlike
+// net/http's it may be moved after it has passed.
+func (w *responseWriter) SetReadDeadline(t time.Time) error {
+	if w.done.Load() {
+		return errHandlerDone
+	}
+	return w.st.SetReadDeadline(t)
+}
+
+// SetWriteDeadline sets the deadline for writing the response. Unlike
+// net/http's it may be moved after it has passed.
+func (w *responseWriter) SetWriteDeadline(t time.Time) error {
+	if w.done.Load() {
+		return errHandlerDone
+	}
+	return w.st.SetWriteDeadline(t)
+}
+
+// EnableFullDuplex does nothing: HTTP/2 is.
+func (w *responseWriter) EnableFullDuplex() error { return nil }
+
+// finish completes the response when the handler has returned.
+func (w *responseWriter) finish() {
+	if w.accepted {
+		w.done.Store(true)
+		w.st.Close()
+		return
+	}
+	if w.snapshot == nil {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.done.Store(true)
+	defer w.release()
+	if w.err != nil || w.declared >= 0 && !w.bodiless && w.written < w.declared {
+		// What was promised is not complete: it must not look as if it were.
+		w.st.abort(http2.ErrCodeInternal, io.ErrUnexpectedEOF)
+		return
+	}
+	trailer := w.trailerFields()
+	if w.bodiless || len(w.buf) == 0 && len(trailer) == 0 && !w.sent {
+		w.sendHeader(true, true)
+		w.st.Close()
+		return
+	}
+	w.sendHeader(len(trailer) == 0, false)
+	w.st.finish(w.buf, trailer)
+}
+
+// abort resets the stream of a handler that has failed.
+func (w *responseWriter) abort(code http2.ErrCode, cause error) {
+	w.done.Store(true)
+	w.st.abort(code, cause)
+	w.release()
+}
+
+func (w *responseWriter) release() {
+	if w.buf != nil {
+		putStorage(w.buf)
+		w.buf = nil
+	}
+}
+
+// accept makes the stream a socket: it answers 200 (RFC 8441 §5) with the fields
+// that have been set, at once, and lifts the deadlines of ordinary requests.
+func (w *responseWriter) accept() (*stream, error) {
+	if w.done.Load() {
+		return nil, errHandlerDone
+	}
+	if w.snapshot != nil || w.accepted {
+		return nil, errors.New("h2connect: the response has begun")
+	}
+	w.accepted, w.body.closed = true, true
+	st := w.st
+	st.SetReadDeadline(time.Time{})
+	st.SetWriteDeadline(time.Time{})
+	h := w.header
+	// "A server MUST NOT send any Transfer-Encoding or Content-Length header
+	// fields in a 2xx (Successful) response to CONNECT" (RFC 9110 §9.3.6).
+	delete(h, "Content-Length")
+	var date []hpack.HeaderField
+	if h["Date"] == nil {
+		date = []hpack.HeaderField{{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)}}
+	}
+	return st, st.acceptSocket(responseFields(http.StatusOK, h, date))
+}
+
+// responseFields returns a response's header block. Fields that HTTP/2 forbids,
+// or that are not valid, are left out, as net/http does.
+func responseFields(status int, h http.Header, extra []hpack.HeaderField) []hpack.HeaderField {
+	fields := make([]hpack.HeaderField, 0, 1+len(h)+len(extra))
+	fields = append(fields, hpack.HeaderField{Name: ":status", Value: strconv.Itoa(status)})
+	for name, values := range h {
+		if !strings.HasPrefix(name, http.TrailerPrefix) {
+			fields = appendFields(fields, name, values)
+		}
+	}
+	return append(fields, extra...)
+}
+
+// appendFields appends one field line for each value.
+func appendFields(fields []hpack.HeaderField, name string, values []string) []hpack.HeaderField {
+	lower := lowerName(name)
+	if !validFieldName(lower) || connectionSpecific(lower) {
+		return fields
+	}
+	for _, v := range values {
+		v = strings.Trim(v, " \t")
+		if validFieldValue(v) && (lower != "te" || v == "trailers") {
+			fields = append(fields, hpack.HeaderField{Name: lower, Value: v})
+		}
+	}
+	return fields
+}
+
+// lowerName returns a field name as HTTP/2 spells it (RFC 9113 §8.2.1).
+func lowerName(name string) string {
+	if lower, ok := commonNames[name]; ok {
+		return lower
+	}
+	return strings.ToLower(name)
+}
+
+// commonNames spares the usual fields the conversion.
+var commonNames = func() map[string]string {
+	names := make(map[string]string)
+	for name := range strings.FieldsSeq(`accept accept-encoding accept-language accept-ranges age
+		allow authorization cache-control connection content-disposition content-encoding
+		content-language content-length content-location content-range content-security-policy
+		content-type cookie date etag expires host if-match if-modified-since if-none-match
+		if-range last-modified link location origin pragma range referer retry-after
+		sec-websocket-accept sec-websocket-extensions sec-websocket-protocol
+		sec-websocket-version server set-cookie strict-transport-security te trailer
+		user-agent vary via www-authenticate x-content-type-options x-forwarded-for`) {
+		names[http.CanonicalHeaderKey(name)] = name
+	}
+	return names
+}()

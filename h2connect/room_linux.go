@@ -1,0 +1,77 @@
+package h2connect
+
+import (
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// A room tells whether the kernel takes a small write at once.
+type room struct {
+	raw   syscall.RawConn // nil: it cannot be told
+	poll  func(fd uintptr)
+	ready bool
+}
+
+// notSentLowat is how many bytes the kernel holds that it has not sent yet
+// before it says that it has no room (TCP_NOTSENT_LOWAT): beyond what the
+// network has in flight, data waits with us, where sockets go first.
+const notSentLowat = 128 << 10
+
+const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
+
+// watch prepares the room of nc, which may be a TLS connection, and bounds what
+// the kernel holds back.
+func (r *room) watch(nc net.Conn) {
+	if tc, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = tc.NetConn()
+	}
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	if _, ok := nc.(*net.TCPConn); ok {
+		raw.Control(func(fd uintptr) {
+			// Not every system has it; without it only fairness is coarser.
+			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat, notSentLowat)
+		})
+	}
+	r.raw = raw
+	r.poll = func(fd uintptr) { r.ready = pollOut(fd) }
+}
+
+// check reports whether inlineBytes can be written without waiting. The
+// connection's lock is held.
+func (r *room) check() bool {
+	if r.raw == nil {
+		return false
+	}
+	r.ready = false
+	if r.raw.Control(r.poll) != nil {
+		return false
+	}
+	return r.ready
+}
+
+// pollFD is struct pollfd of poll(2).
+type pollFD struct {
+	fd      int32
+	events  int16
+	revents int16
+}
+
+const pollOutEvent = 0x4 // POLLOUT
+
+// pollOut asks poll(2) whether fd is writable now. Linux says so while a third
+// of the send buffer is free, which is more than inlineBytes.
+func pollOut(fd uintptr) bool {
+	p := pollFD{fd: int32(fd), events: pollOutEvent}
+	var now syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL,
+		uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return errno == 0 && n == 1 && p.revents == pollOutEvent
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package h2connect
+
+import "net"
+
+// A room tells whether the kernel takes a small write at once. Here it cannot
+// be told, so that every write is made by the flusher's goroutine.
+type room struct{}
+
+func (r *room) watch(net.Conn) {}
+
+func (r *room) check() bool { return false }

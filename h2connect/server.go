@@ -1,0 +1,526 @@
+package h2connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wsmux/websocket/internal/sockets"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Server configures the engine for one http.Server. A nil *Server is the zero
+// value: the default [Limits], and extended CONNECT advertised.
+type Server struct {
+	// Limits bounds what clients can make the server hold, do or wait for.
+	Limits Limits
+
+	// DisableExtendedConnect keeps SETTINGS_ENABLE_CONNECT_PROTOCOL from being
+	// sent (RFC 8441 §3). Browsers then open their sockets by HTTP/1.1 on
+	// connections of their own, and requests with :protocol are malformed. It
+	// is the switch for a server with WebSocket handlers that do not use this
+	// package.
+	DisableExtendedConnect bool
+}
+
+// nextProto and nextProtoCleartext are the keys of http.Server.TLSNextProto:
+// the first is the ALPN name of HTTP/2 (RFC 9113 §3.2), the second net/http's
+// for connections without TLS whose client preface it has read.
+const (
+	nextProto          = "h2"
+	nextProtoCleartext = "unencrypted_http2"
+)
+
+// ConfigureServer makes srv serve HTTP/2 by this package's engine: over TLS to
+// clients that choose h2 by ALPN, and without TLS to clients that know it
+// beforehand where srv.Protocols has UnencryptedHTTP2. It adds h2 and http/1.1
+// to srv.TLSConfig.NextProtos. A nil conf is the zero value.
+//
+// It must be called before srv serves, once. Where the engine would not be used
+// it returns an error: if srv has an HTTP/2 implementation already, if
+// srv.Protocols is set without HTTP2 and UnencryptedHTTP2, or if srv.TLSConfig
+// does not allow what HTTP/2 demands (RFC 9113 §9.2).
+//
+// srv.Shutdown says goodbye to every socket with status 1001, then to every
+// connection with GOAWAY, and waits for both; srv.Close cuts them. When the
+// context of Shutdown ends, what is left goes on until srv.Close.
+//
+// srv's Handler, ErrorLog, ConnState, MaxHeaderBytes, IdleTimeout, ReadTimeout
+// and WriteTimeout mean what they mean to net/http's HTTP/2, but that sockets
+// are exempt from the timeouts and count as activity.
+func ConfigureServer(srv *http.Server, conf *Server) error {
+	if conf == nil {
+		conf = &Server{}
+	}
+	if err := checkServer(srv); err != nil {
+		return err
+	}
+	s := &server{
+		srv:          srv,
+		limits:       serverLimits(conf.Limits, srv),
+		allowConnect: !conf.DisableExtendedConnect,
+		conns:        make(map[*serverConn]struct{}),
+	}
+	if srv.TLSConfig == nil {
+		srv.TLSConfig = &tls.Config{}
+	}
+	for _, name := range []string{nextProto, "http/1.1"} {
+		if !slices.Contains(srv.TLSConfig.NextProtos, name) {
+			srv.TLSConfig.NextProtos = append(srv.TLSConfig.NextProtos, name)
+		}
+	}
+	if srv.TLSNextProto == nil {
+		srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	}
+	srv.TLSNextProto[nextProto] = func(_ *http.Server, tc *tls.Conn, h http.Handler) {
+		s.serve(tc, h, false)
+	}
+	srv.TLSNextProto[nextProtoCleartext] = func(_ *http.Server, tc *tls.Conn, h http.Handler) {
+		s.serveCleartext(tc, h)
+	}
+	srv.RegisterOnShutdown(s.shutdown)
+	return nil
+}
+
+// checkServer finds reasons why srv would not use the engine.
+func checkServer(srv *http.Server) error {
+	if srv == nil {
+		return errors.New("h2connect: nil http.Server")
+	}
+	if srv.TLSNextProto[nextProto] != nil || srv.TLSNextProto[nextProtoCleartext] != nil {
+		return errors.New("h2connect: the server has an HTTP/2 implementation already")
+	}
+	if p := srv.Protocols; p != nil && !p.HTTP2() && !p.UnencryptedHTTP2() {
+		return errors.New("h2connect: the server's Protocols allow no HTTP/2")
+	}
+	t := srv.TLSConfig
+	if t == nil {
+		return nil
+	}
+	if t.MaxVersion != 0 && t.MaxVersion < tls.VersionTLS12 {
+		return errors.New("h2connect: HTTP/2 needs TLS 1.2 or later") // RFC 9113 §9.2
+	}
+	if t.CipherSuites != nil && t.MinVersion < tls.VersionTLS13 &&
+		!slices.Contains(t.CipherSuites, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) &&
+		!slices.Contains(t.CipherSuites, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) {
+		return errors.New("h2connect: CipherSuites has no AES_128_GCM_SHA256 suite, which HTTP/2 needs") // RFC 9113 §9.2.2
+	}
+	return nil
+}
+
+// serverLimits adapts the limits to what srv says itself.
+func serverLimits(l Limits, srv *http.Server) Limits {
+	if srv.IdleTimeout != 0 && l.Idle == 0 {
+		l.Idle = srv.IdleTimeout
+	}
+	l = l.withDefaults()
+	if n := srv.MaxHeaderBytes; n > 0 {
+		l.HeaderBytes = min(l.HeaderBytes, n)
+	}
+	return l
+}
+
+// A server is what the connections of one http.Server share.
+type server struct {
+	srv          *http.Server
+	limits       Limits
+	allowConnect bool
+	sockets      sockets.Set
+
+	mu       sync.Mutex
+	conns    map[*serverConn]struct{}
+	draining bool
+}
+
+func (s *server) logf(format string, args ...any) {
+	if s.srv.ErrorLog != nil {
+		s.srv.ErrorLog.Printf(format, args...)
+		return
+	}
+	log.Printf(format, args...)
+}
+
+// serveCleartext serves a connection without TLS. net/http hands it over inside
+// a TLS connection that is none.
+func (s *server) serveCleartext(tc *tls.Conn, h http.Handler) {
+	inner, ok := tc.NetConn().(interface{ UnencryptedNetConn() net.Conn })
+	if !ok {
+		s.logf("h2connect: net/http handed over a cleartext connection in a way that is not known")
+		go tc.Close()
+		return
+	}
+	s.serve(inner.UnencryptedNetConn(), h, true)
+}
+
+// serve serves one connection until it ends: net/http calls it on the
+// connection's goroutine, which becomes its reader, and counts the connection
+// as active until it returns. That is what makes srv.Shutdown wait.
+func (s *server) serve(nc net.Conn, h http.Handler, sawPreface bool) {
+	sc := newServerConn(s, nc, h)
+	if !s.add(sc) {
+		nc.Close()
+		return
+	}
+	defer s.remove(sc)
+	sc.serve(sawPreface)
+}
+
+func (s *server) add(sc *serverConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.conns[sc] = struct{}{}
+	return true
+}
+
+func (s *server) remove(sc *serverConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, sc)
+}
+
+// shutdown says goodbye: http.Server.Shutdown calls it on a goroutine of its
+// own. Close frames go before GOAWAY, because a browser that resets its sockets
+// on GOAWAY shall have seen them (the close matrix's C14). Peers that are slow
+// to answer them do not hold up GOAWAY for more than goodbyeTime.
+func (s *server) shutdown() {
+	goodbye := make(chan struct{})
+	// This goroutine ends when every socket has, which takes each no longer
+	// than its CloseTimeout.
+	go func() {
+		defer close(goodbye)
+		s.sockets.GoAway(context.Background())
+	}()
+	late := time.NewTimer(goodbyeTime)
+	defer late.Stop()
+	select {
+	case <-goodbye:
+	case <-late.C:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	for sc := range s.conns {
+		sc.drain()
+	}
+}
+
+// goodbyeTime is how long GOAWAY waits for closing handshakes.
+const goodbyeTime = time.Second
+
+// A serverConn is the server's role on a connection.
+type serverConn struct {
+	s          *server
+	c          *conn
+	handler    http.Handler
+	ctx        context.Context // of all requests; ends with the connection
+	cancel     context.CancelCauseFunc
+	remoteAddr string
+
+	stateMu sync.Mutex
+	active  bool // what http.Server.ConnState was told last
+}
+
+func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
+	c := newConn(nc, serverSide, s.limits)
+	c.allowConnect = s.allowConnect
+	sc := &serverConn{s: s, c: c, remoteAddr: nc.RemoteAddr().String()}
+	sc.handler = sockets.Handler(h, &s.sockets)
+	c.role = sc
+	base := context.Background()
+	if h, ok := h.(interface{ BaseContext() context.Context }); ok {
+		base = h.BaseContext() // net/http's way past TLSNextProto's signature
+	} else {
+		base = context.WithValue(base, http.ServerContextKey, s.srv)
+		base = context.WithValue(base, http.LocalAddrContextKey, nc.LocalAddr())
+	}
+	sc.ctx, sc.cancel = context.WithCancelCause(base)
+	return sc
+}
+
+// serve runs the connection from its preface to its end.
+func (sc *serverConn) serve(sawPreface bool) {
+	c := sc.c
+	defer sc.cancel(net.ErrClosed)
+	c.start()
+	if c.tls != nil && c.tls.Version < tls.VersionTLS12 {
+		c.mu.Lock()
+		c.die(connViolation(http2.ErrCodeInadequateSecurity, "TLS before 1.2")) // RFC 9113 §9.2
+		c.mu.Unlock()
+	}
+	if !sawPreface && !sc.readPreface() {
+		return
+	}
+	sc.connState(http.StateActive)
+	sc.connState(http.StateIdle)
+	c.mu.Lock()
+	c.armHandshakeTimer()
+	c.watchIdle()
+	c.mu.Unlock()
+	c.run()
+}
+
+// readPreface reads "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" (RFC 9113 §3.4).
+func (sc *serverConn) readPreface() bool {
+	c := sc.c
+	late := time.AfterFunc(c.limits.Preface, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.end(&ConnError{Err: timeoutError("no connection preface in time")})
+	})
+	defer late.Stop()
+	for want := http2.ClientPreface; want != ""; {
+		p, err := c.in.next(len(want))
+		if err != nil || string(p) != want[:len(p)] {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if err == nil {
+				err = errors.New("no HTTP/2 connection preface")
+			}
+			c.end(&ConnError{Remote: true, Err: err})
+			return false
+		}
+		want = want[len(p):]
+	}
+	return true
+}
+
+// drain begins the connection's graceful end (RFC 9113 §6.8): a GOAWAY that
+// takes everything, so that the client opens no new stream, and when a PING has
+// made the round trip, or Limits.DrainPing has passed, one that says which
+// streams were the last. The connection closes when they have ended.
+func (sc *serverConn) drain() {
+	c := sc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead() || c.goneAway {
+		return
+	}
+	c.lastData = nil
+	c.fr.WriteGoAway(maxWindow, http2.ErrCodeNo, nil)
+	data := [8]byte{'d', 'r', 'a', 'i', 'n'}
+	answered := c.ping(data)
+	c.flush()
+	// This goroutine ends with the answer, the time, or the connection.
+	go func() {
+		late := time.NewTimer(c.limits.DrainPing)
+		defer late.Stop()
+		select {
+		case <-answered:
+		case <-late.C:
+		case <-c.done:
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.goAway()
+		if c.slots == 0 {
+			c.linger()
+		}
+		c.flush()
+	}()
+}
+
+// opened implements role: a client opens a stream with a request.
+func (sc *serverConn) opened(b *block) error {
+	c := sc.c
+	if b.stream%2 == 0 {
+		return connViolation(http2.ErrCodeProtocol, "client opens an even stream")
+	}
+	if b.malformed != "" {
+		return streamViolation(http2.ErrCodeProtocol, b.malformed)
+	}
+	c.mu.Lock()
+	if c.slots >= c.limits.ConcurrentStreams {
+		defer c.mu.Unlock()
+		if !c.resets.take() {
+			return errResets
+		}
+		// Not processed, and not the stream's fault (RFC 9113 §5.1.2).
+		c.writeReset(b.stream, http2.ErrCodeRefusedStream)
+		return nil
+	}
+	c.mu.Unlock()
+	if b.tooLarge {
+		return sc.refuse(b, http.StatusRequestHeaderFieldsTooLarge)
+	}
+	in, err := parseRequest(b, c.allowConnect, c.tls != nil)
+	if err != nil {
+		return err
+	}
+	if in.status != 0 {
+		return sc.refuse(b, in.status)
+	}
+	sc.start(in)
+	return nil
+}
+
+// refuse answers a request that no handler shall see.
+func (sc *serverConn) refuse(b *block, status int) error {
+	c := sc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead() {
+		return nil
+	}
+	st := c.newStream(b.stream)
+	st.recvEnded = b.endStream
+	c.writeHeaders(st.id, []hpack.HeaderField{
+		{Name: ":status", Value: fmt.Sprint(status)},
+		{Name: "content-length", Value: "0"},
+		{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)},
+	}, true)
+	st.send.ended, st.send.err, st.stopping = true, errWriteEnded, true
+	st.recv.discard(errWriteEnded)
+	c.halfClosed(st)
+	return nil
+}
+
+// start starts the handler for a request.
+func (sc *serverConn) start(in *incoming) {
+	c := sc.c
+	ctx, cancel := context.WithCancelCause(sc.ctx)
+	c.mu.Lock()
+	if c.dead() {
+		c.mu.Unlock()
+		cancel(net.ErrClosed)
+		return
+	}
+	st := c.newStream(in.stream)
+	st.declared = in.declared
+	st.handling, st.cancel = true, cancel
+	if in.endStream {
+		c.peerEnded(st)
+	}
+	c.mu.Unlock()
+	sc.connState(http.StateActive)
+	w := newResponseWriter(sc, st, in, ctx)
+	sc.setTimeouts(st, in.endStream)
+	go sc.handle(w)
+}
+
+// setTimeouts applies the http.Server's timeouts to one request.
+func (sc *serverConn) setTimeouts(st *stream, ended bool) {
+	if d := sc.s.srv.ReadTimeout; d > 0 && !ended {
+		st.SetReadDeadline(time.Now().Add(d))
+	}
+	if d := sc.s.srv.WriteTimeout; d > 0 {
+		st.SetWriteDeadline(time.Now().Add(d))
+	}
+}
+
+// handle is the goroutine of one request: start starts it, it ends when the
+// handler returns, and the stream's slot is freed with it.
+func (sc *serverConn) handle(w *responseWriter) {
+	defer sc.handled(w)
+	panicked := true
+	defer func() {
+		if !panicked {
+			return
+		}
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			stack := make([]byte, 64<<10)
+			stack = stack[:runtime.Stack(stack, false)]
+			sc.s.logf("http2: panic serving %v: %v\n%s", sc.remoteAddr, v, stack)
+		}
+		w.abort(http2.ErrCodeInternal, http.ErrAbortHandler)
+	}()
+	sc.handler.ServeHTTP(w, w.req)
+	panicked = false
+	w.finish()
+}
+
+// handled frees what a request held.
+func (sc *serverConn) handled(w *responseWriter) {
+	if w.req.MultipartForm != nil {
+		w.req.MultipartForm.RemoveAll()
+	}
+	c, st := sc.c, w.st
+	st.cancel(errHandlerDone)
+	c.mu.Lock()
+	st.handling = false
+	if st.gone {
+		c.freeSlot()
+		c.flush()
+	}
+	c.mu.Unlock()
+	sc.connState(http.StateIdle)
+}
+
+// more implements role: a request's trailer section (RFC 9113 §8.1).
+func (sc *serverConn) more(st *stream, b *block) error {
+	c := sc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case st.socket:
+		// "Once the CONNECT method is complete only DATA […]; frame types
+		// other than DATA or stream management frames […] MUST be treated
+		// as a stream error" (RFC 9113 §8.5).
+		return streamViolation(http2.ErrCodeProtocol, "HEADERS on a socket's stream")
+	case !b.endStream:
+		return streamViolation(http2.ErrCodeProtocol, "trailer section without END_STREAM")
+	case b.pseudo > 0:
+		return streamViolation(http2.ErrCodeProtocol, "pseudo-header field in a trailer section")
+	case b.tooLarge:
+		return streamViolation(http2.ErrCodeEnhanceYourCalm, "trailer section too large")
+	case st.declared >= 0 && st.received != st.declared:
+		return streamViolation(http2.ErrCodeProtocol, "content is not as long as content-length says")
+	}
+	st.recv.setTrailer(trailerOf(b))
+	c.peerEnded(st)
+	return nil
+}
+
+// closed implements role.
+func (sc *serverConn) closed(st *stream, err error) {
+	if err != nil && st.cancel != nil {
+		st.cancel(err)
+	}
+}
+
+// goAway implements role: a client that goes away opens no more streams; there
+// is nothing that we would open either.
+func (sc *serverConn) goAway(*http2.GoAwayFrame) {}
+
+// slotsChanged implements role: a server refuses rather than waits.
+func (sc *serverConn) slotsChanged() {}
+
+// ended implements role.
+func (sc *serverConn) ended() {
+	if sc.c.err != nil {
+		sc.cancel(sc.c.err)
+	}
+}
+
+// connState tells http.Server.ConnState, in order, whether the connection has
+// streams. net/http itself tells the first and the last state.
+func (sc *serverConn) connState(state http.ConnState) {
+	hook := sc.s.srv.ConnState
+	if hook == nil {
+		return
+	}
+	sc.stateMu.Lock()
+	defer sc.stateMu.Unlock()
+	sc.c.mu.Lock()
+	busy := sc.c.slots > 0
+	sc.c.mu.Unlock()
+	if state == http.StateIdle && busy || state == http.StateActive && sc.active {
+		return
+	}
+	if active := state == http.StateActive; active != sc.active {
+		sc.active = active
+		hook(sc.c.nc, state)
+	}
+}

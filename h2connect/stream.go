@@ -1,0 +1,347 @@
+package h2connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/wsmux/websocket"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// A stream is one stream of a connection, in either role (RFC 9113 §5.1). Of
+// the RFC's states it knows the two halves, since idle and closed streams are
+// not in the connection's table:
+//
+//	              recv.ended   send.ended
+//	open              –            –
+//	half-closed       –            x       (local)
+//	half-closed       x            –       (remote)
+//	closed            x            x       → left the table
+//
+// A reset, sent or received, ends both halves at once. Once accepted, a stream
+// of an extended CONNECT is a websocket.Stream.
+type stream struct {
+	c  *conn
+	id uint32
+
+	// The connection's lock guards these.
+	send      sender
+	recvEnded bool   // END_STREAM or a reset has arrived, or we have reset
+	gone      bool   // it has left the table
+	socket    bool   // an accepted extended CONNECT: only DATA from here on
+	queue     *queue // where it waits to send, nil if it does not
+	prev      *stream
+	next      *stream
+	stopping  bool                    // once our direction has ended, so must the peer's
+	handling  bool                    // server: the handler has not returned
+	cancel    context.CancelCauseFunc // server: ends the request's context
+	exchange  *exchange               // client: the request that opened it
+
+	// The connection's reader owns these.
+	declared int64 // content-length of what is being received; -1: none
+	received int64 // content received
+
+	recv receiver
+}
+
+var _ websocket.Stream = (*stream)(nil)
+
+// Read implements websocket.Stream.
+func (st *stream) Read(p []byte) (int, error) {
+	n, unbuffered, increment, err := st.recv.read(p)
+	if unbuffered > 0 || increment > 0 {
+		st.c.consumed(st, unbuffered, increment)
+	}
+	return n, err
+}
+
+// Write implements websocket.Stream. It returns once every byte is in a frame,
+// within the windows of stream and connection, or in the stream's small buffer.
+func (st *stream) Write(p []byte) (int, error) {
+	n, err := st.write(nil, p)
+	return int(n), err
+}
+
+// WriteBuffers writes header and payload as if they stood in one.
+func (st *stream) WriteBuffers(header, payload []byte) (int64, error) {
+	return st.write(header, payload)
+}
+
+func (st *stream) write(header, payload []byte) (int64, error) {
+	c, s := st.c, &st.send
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s.writing && s.err == nil && !s.deadline.passed() {
+		s.deadline.wait(&s.cond) // a second writer, which the contract does not allow
+	}
+	if err := st.writable(); err != nil {
+		return 0, err
+	}
+	total := int64(len(header) + len(payload))
+	if total == 0 {
+		return 0, nil
+	}
+	s.writing, s.header, s.payload, s.taken = true, header, payload, 0
+	c.sched.enqueue(st)
+	c.pump()
+	c.flush()
+	for s.taken < total && s.err == nil && !s.keep() && !s.deadline.passed() {
+		st.watchStall()
+		s.deadline.wait(&s.cond)
+	}
+	st.watchStall()
+	s.writing, s.header, s.payload = false, nil, nil
+	if st.queue != nil && s.pending() == 0 {
+		st.queue.remove(st)
+	}
+	switch {
+	case s.taken == total:
+		return total, nil
+	case s.err != nil:
+		return s.taken, s.err
+	}
+	return s.taken, os.ErrDeadlineExceeded
+}
+
+// writable returns why nothing can be written, nil if it can. c.mu is held.
+func (st *stream) writable() error {
+	s := &st.send
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.endWanted:
+		return errWriteEnded
+	case s.deadline.passed():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+var errWriteEnded = errors.New("h2connect: write after the end of the stream")
+
+// CloseWrite implements websocket.Stream: END_STREAM, on the last DATA frame
+// where that is still at hand.
+func (st *stream) CloseWrite() error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if st.send.err != nil {
+		if st.send.ended && st.send.err == errWriteEnded {
+			return nil
+		}
+		return st.send.err
+	}
+	st.endWrite(nil)
+	st.c.flush()
+	return nil
+}
+
+// endWrite ends our direction after everything that waits, with a trailer
+// section unless trailer is nil. c.mu is held.
+func (st *stream) endWrite(trailer []hpack.HeaderField) {
+	s := &st.send
+	if s.endWanted || s.ended {
+		return
+	}
+	s.endWanted, s.trailer = true, trailer
+	if s.pending() > 0 {
+		return
+	}
+	if trailer == nil {
+		// An empty DATA frame is allowed here and nowhere else (XC-21).
+		st.c.appendData(st, 0, true)
+	}
+	st.drained(trailer == nil)
+}
+
+// drained is called when nothing waits any more; ended says whether the last
+// frame carried END_STREAM. c.mu is held.
+func (st *stream) drained(ended bool) {
+	s := &st.send
+	if !s.endWanted || s.ended {
+		return
+	}
+	if !ended {
+		st.c.writeHeaders(st.id, s.trailer, true)
+		s.trailer = nil
+	}
+	s.ended, s.err = true, errWriteEnded
+	s.cond.Broadcast()
+	st.c.halfClosed(st)
+}
+
+// Close implements websocket.Stream.
+func (st *stream) Close() error {
+	st.endWriteAndDiscard()
+	return nil
+}
+
+// endWriteAndDiscard ends our direction and drops what may still come. A peer
+// that has not ended its own is asked to stop once ours is through: NO_ERROR
+// says that nothing is wrong (RFC 9113 §8.1).
+func (st *stream) endWriteAndDiscard() {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if st.gone {
+		st.c.discard(st, net.ErrClosed)
+		return
+	}
+	st.endWrite(nil)
+	st.c.discard(st, net.ErrClosed)
+	st.stopPeer()
+	st.c.flush()
+}
+
+// stopPeer makes sure that the peer ends its direction when ours has ended.
+// c.mu is held.
+func (st *stream) stopPeer() {
+	if st.gone || st.recvEnded {
+		return
+	}
+	if !st.send.ended {
+		st.stopping = true // halfClosed will do it
+		return
+	}
+	code := http2.ErrCodeNo
+	if st.c.side == clientSide {
+		// "Clients MUST NOT discard responses as a result of receiving such
+		// a RST_STREAM": it is a server's word; a client cancels.
+		code = http2.ErrCodeCancel
+	}
+	st.c.reset(st, &StreamError{Code: code, Err: net.ErrClosed})
+}
+
+// Abort implements websocket.Stream: RST_STREAM with CANCEL (RFC 8441 §5).
+func (st *stream) Abort() error {
+	st.abort(http2.ErrCodeCancel, net.ErrClosed)
+	return nil
+}
+
+// abort resets the stream and drops everything that waits in both directions.
+func (st *stream) abort(code http2.ErrCode, cause error) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if !st.gone {
+		st.c.reset(st, &StreamError{Code: code, Err: cause})
+	}
+	st.c.discard(st, cause)
+	st.c.flush()
+}
+
+// SetReadDeadline implements websocket.Stream.
+func (st *stream) SetReadDeadline(t time.Time) error {
+	st.recv.mu.Lock()
+	defer st.recv.mu.Unlock()
+	st.recv.deadline.set(t, &st.recv.cond)
+	return nil
+}
+
+// SetWriteDeadline implements websocket.Stream.
+func (st *stream) SetWriteDeadline(t time.Time) error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.send.deadline.set(t, &st.send.cond)
+	return nil
+}
+
+// Bootstrap implements websocket.Stream.
+func (st *stream) Bootstrap() websocket.Bootstrap { return websocket.HTTP2 }
+
+// LocalAddr implements websocket.Stream.
+func (st *stream) LocalAddr() net.Addr { return st.c.nc.LocalAddr() }
+
+// RemoteAddr implements websocket.Stream.
+func (st *stream) RemoteAddr() net.Addr { return st.c.nc.RemoteAddr() }
+
+// TLS implements websocket.Stream.
+func (st *stream) TLS() *tls.ConnectionState { return st.c.tls }
+
+// writeHeaders queues a header block. end says that nothing follows, now that
+// it is to go out at once rather than with what follows.
+func (st *stream) writeHeaders(fields []hpack.HeaderField, end, now bool) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.send.ended || st.send.endWanted || c.dead() {
+		return
+	}
+	c.writeHeaders(st.id, fields, end)
+	if end {
+		st.send.endWanted = true
+		st.send.ended, st.send.err = true, errWriteEnded
+		c.halfClosed(st)
+	}
+	if now {
+		c.flush()
+	}
+}
+
+// flushAll sends what has been queued, and returns why the stream has ended if
+// it has.
+func (st *stream) flushAll() error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flush()
+	return st.send.err
+}
+
+// finish ends a response: with content that still waits, a trailer section
+// unless trailer is empty, and END_STREAM, all in as few frames as possible.
+// It waits as a write does where the content has to.
+func (st *stream) finish(content []byte, trailer []hpack.HeaderField) {
+	c, s := st.c, &st.send
+	c.mu.Lock()
+	if s.err != nil {
+		c.mu.Unlock()
+		st.recv.discard(net.ErrClosed)
+		return
+	}
+	s.buffered.append(content) // no more than responseBuffer
+	if s.pending() > 0 {
+		c.sched.enqueue(st)
+	}
+	if len(trailer) == 0 {
+		trailer = nil
+	}
+	st.endWrite(trailer)
+	c.pump()
+	st.watchStall()
+	c.mu.Unlock()
+	st.Close()
+}
+
+// acceptSocket answers the request and turns the stream into a socket's.
+func (st *stream) acceptSocket(fields []hpack.HeaderField) error {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.send.err != nil {
+		return st.send.err
+	}
+	st.socket = true
+	c.writeHeaders(st.id, fields, false)
+	c.flush()
+	return st.send.err
+}
+
+// discardInput drops what waits and what still comes from the peer.
+func (st *stream) discardInput() {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.discard(st, http.ErrBodyReadAfterClose)
+	c.flush()
+}
+
+// isSocket reports whether the stream has become a socket's.
+func (st *stream) isSocket() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.socket
+}

@@ -1,0 +1,367 @@
+package h2connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+
+	"github.com/wsmux/websocket"
+)
+
+// A Transport is an http.RoundTripper and a dialer of sockets on one pool of
+// HTTP/2 connections: a socket and the ordinary requests to its server share
+// one. When a server's limit of streams is reached a further connection is
+// opened. The zero value is ready to use. Its fields must not be changed once it
+// is in use, and it must not be copied.
+//
+// Unlike http.Transport it does not ask for gzip by itself.
+type Transport struct {
+	// TLSClientConfig is used for https and wss. It is cloned; NextProtos is
+	// set, and ServerName defaults to the URL's host. Nil: the zero
+	// tls.Config.
+	TLSClientConfig *tls.Config
+
+	// DialContext opens the TCP connection. Nil: a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// DialTLSContext, if not nil, opens connections for https and wss in place
+	// of DialContext and TLSClientConfig. If what it returns can say which
+	// protocol was negotiated, it must be h2.
+	DialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// AllowHTTP allows http and ws URLs: the server is taken to speak HTTP/2
+	// without TLS (prior knowledge, RFC 9113 §3.3).
+	AllowHTTP bool
+
+	// Limits bounds what a server can make a connection hold, do or wait for.
+	// Limits.Idle is how long a connection without streams is kept.
+	Limits Limits
+
+	mu    sync.Mutex
+	conns map[string][]*ClientConn // by keyOf
+	dials map[string]*dialing
+	over  *overlay // the http.Transport that dials for this one, nil for none
+}
+
+// A dialing is a connection that is being opened for whoever needs it.
+type dialing struct {
+	done chan struct{} // closed when cc or err is set
+	cc   *ClientConn
+	err  error
+}
+
+// keyOf names the server that a URL leads to: scheme, host and port.
+func keyOf(u *url.URL) string { return u.Scheme + "://" + addrOf(u) }
+
+// addrOf returns a URL's host and port.
+func addrOf(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+		if u.Scheme == "http" {
+			port = "80"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// maxTries is how often a request is sent that the server has not looked at.
+const maxTries = 4
+
+// RoundTrip implements http.RoundTripper. A request that the server has
+// certainly not looked at (RFC 9113 §8.7) is sent again on another connection,
+// if its body can be had again.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.checkURL(req.URL); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		cc, err := t.get(req.Context(), req.URL, nil)
+		if err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		resp, err := cc.roundTrip(req)
+		if err == nil || try == maxTries || !retryable(err) {
+			return resp, err
+		}
+		if req, err = again(req, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again returns a request to be sent in place of req, which failed with cause.
+func again(req *http.Request, cause error) (*http.Request, error) {
+	if !hasContent(req) {
+		return req, nil
+	}
+	if req.GetBody == nil {
+		return nil, cause
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, cause
+	}
+	req = req.Clone(req.Context())
+	req.Body = body
+	return req, nil
+}
+
+// Dial opens a socket at rawURL: see the package's [Dial] for what it returns.
+// It uses a pooled connection if there is one, whatever o says about how to
+// connect.
+func (t *Transport) Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	ctx, req, cancel, err := newDial(ctx, rawURL, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer cancel()
+	if err := t.checkURL(req.URL); err != nil {
+		return nil, nil, err
+	}
+	for try := 1; ; try++ {
+		cc, err := t.get(ctx, req.URL, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		supported, err := cc.WaitForSettings(ctx)
+		if err != nil || !supported {
+			cc.release()
+			if err == nil {
+				err = errNotSupported("the server does not accept extended CONNECT")
+			}
+			if try < maxTries && retryable(err) {
+				continue
+			}
+			return nil, nil, err
+		}
+		conn, resp, err := cc.dialReserved(ctx, req, o, nil)
+		if err == nil || try == maxTries || !retryable(err) {
+			return conn, resp, err
+		}
+	}
+}
+
+func (t *Transport) checkURL(u *url.URL) error {
+	switch {
+	case u == nil || u.Host == "":
+		return errors.New("h2connect: no host in the URL")
+	case u.Scheme == "https", u.Scheme == "http" && t.AllowHTTP:
+		return nil
+	}
+	return fmt.Errorf("h2connect: the transport does not serve URLs with scheme %q", u.Scheme)
+}
+
+// CloseIdleConnections closes the connections that have no streams.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, conns := range t.conns {
+		for _, cc := range conns {
+			cc.closeIfIdle()
+		}
+	}
+}
+
+func (cc *ClientConn) closeIfIdle() {
+	c := cc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.slots == 0 && cc.reserved == 0 {
+		c.goAway()
+		c.linger()
+		c.flush()
+	}
+}
+
+// NewClientConn runs the engine on a connection that exists and on which the
+// server is known to speak HTTP/2: over TLS, because ALPN chose h2. The
+// connection is the ClientConn's from then on; it does not join the pool.
+func (t *Transport) NewClientConn(nc net.Conn) (*ClientConn, error) {
+	if tc, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		if err := checkTLS(tc.ConnectionState()); err != nil {
+			return nil, err
+		}
+	}
+	return newClientConn(nc, t.Limits.withDefaults()), nil
+}
+
+// checkTLS checks what RFC 9113 §9.2 demands of a TLS connection, as far as a
+// client has to. A connection whose handshake is still to come says nothing.
+func checkTLS(state tls.ConnectionState) error {
+	switch {
+	case !state.HandshakeComplete:
+		return nil
+	case state.NegotiatedProtocol != nextProto:
+		return errNotSupported("the server did not choose HTTP/2")
+	case state.Version < tls.VersionTLS12:
+		return errors.New("h2connect: HTTP/2 needs TLS 1.2 or later")
+	}
+	return nil
+}
+
+// connect opens a connection to the server that key names.
+func (t *Transport) connect(ctx context.Context, key string, o *websocket.DialOptions) (*ClientConn, error) {
+	u, err := url.Parse(key)
+	if err != nil {
+		return nil, err
+	}
+	if t.over != nil && u.Scheme == "https" {
+		return t.over.connect(ctx, u)
+	}
+	nc, err := t.dialNet(ctx, u, o)
+	if err != nil {
+		return nil, err
+	}
+	cc, err := t.NewClientConn(nc)
+	if err != nil {
+		nc.Close()
+	}
+	return cc, err
+}
+
+// dialNet opens the network connection and performs the TLS handshake.
+func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOptions) (net.Conn, error) {
+	dial, config := t.DialContext, t.TLSClientConfig
+	if o != nil && o.DialContext != nil {
+		dial = o.DialContext
+	}
+	if o != nil && o.TLSClientConfig != nil {
+		config = o.TLSClientConfig
+	}
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	addr := addrOf(u)
+	if u.Scheme == "http" {
+		return dial(ctx, "tcp", addr)
+	}
+	if t.DialTLSContext != nil {
+		return t.DialTLSContext(ctx, "tcp", addr)
+	}
+	nc, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(nc, clientTLS(config, u.Hostname()))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		var alert tls.AlertError
+		if errors.As(err, &alert) && alert == noApplicationProtocol {
+			return nil, fmt.Errorf("%w: %w", errNotSupported("the server does not speak HTTP/2"), err)
+		}
+		return nil, err
+	}
+	return tc, nil
+}
+
+const noApplicationProtocol = 120 // the TLS alert of RFC 7301 §3.2
+
+// clientTLS prepares a configuration for a connection to host.
+func clientTLS(config *tls.Config, host string) *tls.Config {
+	if config == nil {
+		config = &tls.Config{}
+	}
+	config = config.Clone()
+	config.NextProtos = []string{nextProto}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
+	return config
+}
+
+// get returns a connection to u's server with a stream reserved: one of the
+// pool's, or a new one that all who wait for one share.
+func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOptions) (*ClientConn, error) {
+	key := keyOf(u)
+	for {
+		t.mu.Lock()
+		if cc := t.pooled(key); cc != nil {
+			t.mu.Unlock()
+			return cc, nil
+		}
+		d := t.dials[key]
+		if d == nil {
+			d = t.startDial(ctx, key, o)
+		}
+		t.mu.Unlock()
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if d.err != nil {
+			return nil, d.err
+		}
+		// The server may allow fewer streams than there are callers: the others
+		// go round again.
+		if d.cc.tryReserve() {
+			return d.cc, nil
+		}
+	}
+}
+
+// pooled returns a pooled connection with a stream reserved, nil if there is
+// none. t.mu is held.
+func (t *Transport) pooled(key string) *ClientConn {
+	for _, cc := range t.conns[key] {
+		if cc.tryReserve() {
+			return cc
+		}
+	}
+	return nil
+}
+
+// startDial opens a connection on a goroutine of its own, so that a caller whose
+// context ends does not take it from the others who wait. The goroutine ends
+// when the connection is open, has failed, or has taken longer than
+// Limits.Preface. t.mu is held.
+func (t *Transport) startDial(ctx context.Context, key string, o *websocket.DialOptions) *dialing {
+	d := &dialing{done: make(chan struct{})}
+	if t.dials == nil {
+		t.dials = make(map[string]*dialing)
+	}
+	t.dials[key] = d
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Limits.withDefaults().Preface)
+		defer cancel()
+		d.cc, d.err = t.connect(ctx, key, o)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.dials, key)
+		if d.err == nil {
+			t.add(key, d.cc)
+		}
+		close(d.done)
+	}()
+	return d
+}
+
+// add puts a connection into the pool until it ends. t.mu is held.
+func (t *Transport) add(key string, cc *ClientConn) {
+	if t.conns == nil {
+		t.conns = make(map[string][]*ClientConn)
+	}
+	t.conns[key] = append(t.conns[key], cc)
+	// This goroutine ends with the connection.
+	go func() {
+		<-cc.c.done
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		left := slices.DeleteFunc(t.conns[key], func(x *ClientConn) bool { return x == cc })
+		if len(left) == 0 {
+			delete(t.conns, key)
+			return
+		}
+		t.conns[key] = left
+	}()
+}

@@ -1,0 +1,206 @@
+package h2connect
+
+import (
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// This file is the way out of a connection. Whoever has something to send
+// appends its frames to the batch under the connection's lock and calls flush;
+// whoever finds no flusher at work becomes it and writes the batch, and those
+// who come while it writes leave their frames for its next round. Many writers
+// at once become one TLS record and one system call, and a single one pays no
+// hand-off.
+//
+// A writer must be able to return by its deadline, and the reader must never
+// wait for the peer to read. So they flush by themselves only what the kernel
+// is known to take at once; anything else is left to a goroutine (flushRest).
+
+// inlineBytes is how much a caller of flush writes itself where the kernel says
+// that it has room: no kernel says so with less.
+const inlineBytes = 8 << 10
+
+// inlineRounds is how many batches a caller of flush writes before a goroutine
+// takes over, so that serving others does not keep it.
+const inlineRounds = 4
+
+// batchWriter is where the Framer writes to: the end of the batch.
+type batchWriter struct{ c *conn }
+
+func (w batchWriter) Write(p []byte) (int, error) {
+	w.c.out = append(w.c.out, p...)
+	return len(p), nil
+}
+
+// flush sends what has been appended. c.mu is held; it is released while
+// writing.
+func (c *conn) flush() {
+	if c.flushing || !c.sendable() {
+		return
+	}
+	c.flushing = true
+	for range inlineRounds {
+		if len(c.out) > inlineBytes || !c.room.check() {
+			break
+		}
+		if !c.writeBatch() {
+			c.flushing = false
+			return
+		}
+	}
+	go c.flushRest()
+}
+
+// flushRest writes until nothing is left. It is started by flush, has been made
+// the connection's flusher by it, and ends when there is nothing to send or the
+// connection is cut, which happens at the latest when the peer has accepted
+// nothing for Limits.WriteStall.
+func (c *conn) flushRest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.writeBatch() {
+	}
+	c.flushing = false
+}
+
+// sendable reports whether a flusher would find something to do. c.mu is held.
+func (c *conn) sendable() bool {
+	return c.err == nil && (len(c.out) > 0 || c.outConn.window > 0 && c.sched.waiting())
+}
+
+// writeBatch fills the batch, writes it, and reports whether there is more. It
+// is the only place that writes to the network; c.flushing guards it. c.mu is
+// held; it is released while writing.
+func (c *conn) writeBatch() (more bool) {
+	c.pump()
+	if !c.sendable() {
+		return false
+	}
+	batch := c.out
+	c.out, c.spare = c.spare[:0], nil
+	c.queued, c.lastData = 0, nil
+	c.writeSince = time.Now()
+	c.watchWrite()
+	c.mu.Unlock()
+	_, err := c.nc.Write(batch)
+	c.mu.Lock()
+	c.writeSince = time.Time{}
+	if cap(batch) <= 2*batchBytes {
+		c.spare = batch[:0]
+	}
+	if err != nil {
+		c.end(&ConnError{Remote: true, Err: err})
+		return false
+	}
+	return c.sendable()
+}
+
+// watchWrite cuts the connection when a single write takes longer than
+// Limits.WriteStall. The timer runs only while it may be needed: it is left
+// alone when a write ends and looks for itself when it fires. c.mu is held.
+func (c *conn) watchWrite() {
+	if c.stallArmed || c.limits.WriteStall < 0 {
+		return
+	}
+	c.stallArmed = true
+	if c.stallTimer == nil {
+		c.stallTimer = time.AfterFunc(c.limits.WriteStall, c.checkWrite)
+		return
+	}
+	c.stallTimer.Reset(c.limits.WriteStall)
+}
+
+func (c *conn) checkWrite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stallArmed = false
+	if c.writeSince.IsZero() || c.err != nil {
+		return
+	}
+	left := c.limits.WriteStall - time.Since(c.writeSince)
+	if left > 0 {
+		c.stallArmed = true
+		c.stallTimer.Reset(left)
+		return
+	}
+	c.end(&ConnError{Err: errWriteStall})
+}
+
+// writeControl appends a frame that the peer's own frames made necessary. Too
+// many that the peer does not read end the connection: it is making us hold
+// them (hardening: CVE-2019-9512, 9514, 9515). c.mu is held.
+func (c *conn) writeControl(write func(*http2.Framer) error) {
+	if c.dead() {
+		return
+	}
+	c.lastData = nil
+	write(c.fr) // into memory: it does not fail
+	c.queued++
+	if c.queued > c.limits.ControlFrames {
+		c.die(connViolation(http2.ErrCodeEnhanceYourCalm, "too many control frames queued"))
+	}
+}
+
+// writeWindowUpdate announces credit; stream 0 is the connection. c.mu is held.
+func (c *conn) writeWindowUpdate(stream, increment uint32) {
+	if increment == 0 {
+		return
+	}
+	c.writeControl(func(fr *http2.Framer) error { return fr.WriteWindowUpdate(stream, increment) })
+}
+
+// writeHeaders appends a header block, in as many frames as it takes. Encoding
+// and appending are one step under one lock, because the encoder's table is
+// shared with the peer in the order of the bytes (RFC 7541 §2.2). c.mu is held.
+func (c *conn) writeHeaders(stream uint32, fields []hpack.HeaderField, end bool) {
+	c.lastData = nil
+	c.encoded.Reset()
+	for _, f := range fields {
+		c.enc.WriteField(f) // into memory: it does not fail
+	}
+	rest := c.encoded.Bytes()
+	first := rest[:min(len(rest), maxFrame)]
+	rest = rest[len(first):]
+	c.fr.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: stream, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0,
+	})
+	for len(rest) > 0 {
+		part := rest[:min(len(rest), maxFrame)]
+		rest = rest[len(part):]
+		c.fr.WriteContinuation(stream, len(rest) == 0, part)
+	}
+}
+
+// appendData appends n bytes of what st has pending as a DATA frame, or to the
+// DATA frame of st that ends the batch: small messages that wait together
+// travel together. c.mu is held.
+func (c *conn) appendData(st *stream, n int, end bool) {
+	if c.lastData == st {
+		header := c.out[c.lastAt:]
+		length := len(header) - frameHeader
+		if length+n <= maxData {
+			putLength(header, length+n)
+			c.out = st.send.take(c.out, n)
+			if end {
+				c.out[c.lastAt+4] |= byte(http2.FlagDataEndStream)
+			}
+			return
+		}
+	}
+	var flags http2.Flags
+	if end {
+		flags = http2.FlagDataEndStream
+	}
+	c.lastData, c.lastAt = st, len(c.out)
+	c.out = append(c.out, 0, 0, 0, byte(http2.FrameData), byte(flags))
+	c.out = binary.BigEndian.AppendUint32(c.out, st.id)
+	putLength(c.out[c.lastAt:], n)
+	c.out = st.send.take(c.out, n)
+}
+
+func putLength(header []byte, n int) {
+	header[0], header[1], header[2] = byte(n>>16), byte(n>>8), byte(n)
+}
