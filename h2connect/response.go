@@ -78,6 +78,11 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 	w.status, w.snapshot = status, w.header.Clone()
 	w.bodiless = w.req.Method == http.MethodHead || !contentAllowed(status)
+	for _, v := range w.snapshot["Trailer"] {
+		for name := range strings.SplitSeq(v, ",") {
+			w.announce(name)
+		}
+	}
 	if values := w.snapshot["Content-Length"]; len(values) > 0 {
 		n, err := strconv.ParseUint(values[0], 10, 63)
 		if err != nil {
@@ -203,11 +208,6 @@ func (w *responseWriter) sendHeader(complete, end bool) {
 	}
 	if _, dated := h["Date"]; !dated {
 		extra = append(extra, hpack.HeaderField{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)})
-	}
-	for _, v := range h["Trailer"] {
-		for name := range strings.SplitSeq(v, ",") {
-			w.announce(name)
-		}
 	}
 	if slices.Contains(h["Connection"], "close") {
 		// The handler's word for: no more requests on this connection.

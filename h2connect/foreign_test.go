@@ -1,0 +1,3 @@
+package h2connect
+
+func foreignServerWanted() bool { return false }
