@@ -156,17 +156,18 @@ func (c *Conn) setHandshaken(err error) {
 }
 
 // CloseNow ends the socket without a closing handshake: the stream is aborted,
-// blocked calls return, and the peer sees status 1006. After a closing handshake
-// it does nothing, so that "defer c.CloseNow()" is right in every function that
-// accepts or dials. It returns nil.
+// blocked calls return, and the peer sees status 1006. It returns nil.
+//
+// Once the socket has ended, or is being closed, it does nothing, so that
+// "defer c.CloseNow()" is right in every function that accepts or dials: a Close
+// that still waits for the peer, on another goroutine, goes on. That wait is cut
+// short by its own context.
 func (c *Conn) CloseNow() error {
 	ce := &CloseError{Code: StatusAbnormalClosure, Err: net.ErrClosed}
-	c.fail(ce)
-	if c.isFinishing() {
-		return nil
+	if c.fail(ce) {
+		c.setOver(ce)
+		c.giveUp(false)
 	}
-	c.setOver(ce)
-	c.giveUp(false)
 	return nil
 }
 
