@@ -174,7 +174,7 @@ func (l faultyListener) Accept() (net.Conn, error) {
 	return l.faults.Wrap(c), nil
 }
 
-func loopback(t *testing.T) net.Listener {
+func loopback(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
