@@ -55,7 +55,8 @@ type Header struct {
 //
 // It returns an [*Error] with status 1002 for what is wrong with a header
 // whoever sends it wherever: a length that is not in its shortest form, or that
-// has its top bit set. All other rules depend on the frames before it.
+// has its top bit set. It does so once the length is there, even if the masking
+// key is not. All other rules are a [Receiver]'s.
 func ParseHeader(p []byte) (h Header, n int, err error) {
 	n, rule := h.parse(p)
 	if rule != "" {
@@ -64,8 +65,8 @@ func ParseHeader(p []byte) (h Header, n int, err error) {
 	return h, n, nil
 }
 
-// parse is ParseHeader. It sets all of h if n is not 0, and else leaves it alone.
-// A broken rule is not yet an error: rule is "" if there is none.
+// parse is ParseHeader on a zero h, which stays zero if n is 0. A broken rule is
+// not yet an error; it is "" if there is none.
 func (h *Header) parse(p []byte) (n int, rule string) {
 	if len(p) < 2 {
 		return 0, ""
@@ -105,12 +106,11 @@ func (h *Header) parse(p []byte) (n int, rule string) {
 		}
 	}
 
-	h.Masked = second&bitMask != 0
-	h.Key = [4]byte{}
-	if h.Masked {
+	if second&bitMask != 0 {
 		if len(p) < n+4 {
 			return 0, ""
 		}
+		h.Masked = true
 		h.Key = [4]byte(p[n:])
 		n += 4
 	}
@@ -127,7 +127,10 @@ func (h *Header) parse(p []byte) (n int, rule string) {
 // slice. Only the low four bits of Opcode count. Nothing is checked: a negative
 // Length gives a header with the top bit of its length set, which every
 // receiver refuses.
-func (h Header) Append(b []byte) []byte {
+func (h Header) Append(b []byte) []byte { return h.appendTo(b) }
+
+// appendTo is Append without a copy of the header.
+func (h *Header) appendTo(b []byte) []byte {
 	first := byte(h.Opcode & 0xF)
 	if h.Fin {
 		first |= bitFin

@@ -88,10 +88,10 @@ type Event struct {
 
 // Next takes what it can from the start of p, at most one event's worth, and
 // returns how many bytes it took. It unmasks payload in place, so p is written
-// to; the bytes it did not take are as they were, except after an error.
+// to.
 //
 // A control frame is taken whole or not at all, and so is a header: what Next
-// leaves in p with NeedMore is at most [MaxHeaderSize] + [MaxControlPayload] - 1
+// leaves in p with NeedMore is less than [MaxHeaderSize] + [MaxControlPayload]
 // bytes. The payload of a data frame is taken as it comes. A data frame's header
 // is reported at once, with the payload that stands behind it in p, which may be
 // none.
@@ -101,36 +101,15 @@ type Event struct {
 // reports nothing: "after receiving a control frame indicating the connection
 // should be closed, a peer discards any further data received" (RFC 6455 §1.4).
 //
-// Text is checked as it comes, unless compressed: the bytes before the first bad
-// one are reported, then the error with status 1007. How the input is cut into
-// slices never changes what is reported, only into how many pieces.
+// Text is checked as it comes, unless it is compressed: the bytes before the
+// first bad one are reported, and the next call, with the bad one, returns the
+// error with status 1007. How the input is cut into slices does not change what
+// is reported, only into how many pieces.
 func (r *Receiver) Next(p []byte) (ev Event, n int, err error) {
-	if r.remaining > 0 {
-		if len(p) == 0 {
-			return Event{}, 0, nil
-		}
-		return r.payload(p, 0, Event{Kind: Data})
-	}
-	if r.done {
-		return Event{}, len(p), r.err
-	}
-
-	var h Header
-	n, rule := h.parse(p)
-	if rule != "" {
-		return r.fail(p, StatusProtocolError, rule)
-	}
-	if n == 0 {
-		return Event{}, 0, nil
-	}
-	rule = rules{r.Side, r.Deflate, r.opcode != Continuation}.broken(&h)
-	if rule != "" {
-		return r.fail(p, StatusProtocolError, rule)
-	}
-	if h.Opcode.IsControl() {
-		return r.control(p, n, &h)
-	}
-	return r.data(p, n, &h)
+	// The work is done on ev in place, and this much is inlined into the caller:
+	// an Event just written byte by byte is slow to copy.
+	n, err = r.next(p, &ev)
+	return ev, n, err
 }
 
 // Remaining returns the number of payload bytes still to come of the data frame
@@ -141,11 +120,61 @@ func (r *Receiver) Remaining() int64 { return r.remaining }
 // InMessage reports whether a message has begun and not ended.
 func (r *Receiver) InMessage() bool { return r.opcode != Continuation }
 
+// next is Next with a zero Event to fill in.
+func (r *Receiver) next(p []byte, ev *Event) (n int, err error) {
+	switch {
+	case r.remaining > 0 && len(p) == 0:
+		return 0, nil
+	case r.remaining > 0:
+		return r.payload(p, 0, ev)
+	case r.done:
+		return len(p), r.err
+	}
+	return r.frame(p, ev)
+}
+
+// frame takes a control frame, or the header of a data frame and what is there
+// of its payload.
+func (r *Receiver) frame(p []byte, ev *Event) (int, error) {
+	var h Header
+	n, rule := h.parse(p)
+	if rule != "" {
+		return r.fail(p, StatusProtocolError, rule)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	rule = rules{r.Side, r.Deflate, r.opcode != Continuation}.broken(&h)
+	if rule != "" {
+		return r.fail(p, StatusProtocolError, rule)
+	}
+	if h.Opcode.IsControl() {
+		return r.control(p, n, &h, ev)
+	}
+
+	if h.Opcode != Continuation {
+		r.opcode = h.Opcode
+		r.compressed = h.RSV1
+		r.size, r.fragments, r.empty = 0, 0, 0
+	}
+	if code, rule := r.count(&h); code != 0 {
+		return r.fail(p, code, rule)
+	}
+	r.fin = h.Fin
+	r.remaining = h.Length
+	if h.Masked {
+		r.key = keyAt(h.Key, 0)
+	}
+	ev.First = h.Opcode != Continuation
+	ev.FrameStart = true
+	return r.payload(p, n, ev)
+}
+
 // control takes a control frame whose header h is the first n bytes of p, if all
 // of it is there.
-func (r *Receiver) control(p []byte, n int, h *Header) (Event, int, error) {
+func (r *Receiver) control(p []byte, n int, h *Header, ev *Event) (int, error) {
 	if int64(len(p)-n) < h.Length {
-		return Event{}, 0, nil
+		return 0, nil
 	}
 	end := n + int(h.Length) // at most 14 + 125
 	b := p[n:end:end]
@@ -158,28 +187,10 @@ func (r *Receiver) control(p []byte, n int, h *Header) (Event, int, error) {
 		}
 		r.done = true
 	}
-	return Event{Kind: Control, Opcode: h.Opcode, Payload: b}, end, nil
-}
-
-// data begins a data frame whose header h is the first n bytes of p, and takes
-// what p holds of its payload.
-func (r *Receiver) data(p []byte, n int, h *Header) (Event, int, error) {
-	ev := Event{Kind: Data, FrameStart: true}
-	if h.Opcode != Continuation {
-		ev.First = true
-		r.opcode = h.Opcode
-		r.compressed = h.RSV1
-		r.size, r.fragments, r.empty = 0, 0, 0
-	}
-	if code, rule := r.count(h); code != 0 {
-		return r.fail(p, code, rule)
-	}
-	r.fin = h.Fin
-	r.remaining = h.Length
-	if h.Masked {
-		r.key = keyAt(h.Key, 0)
-	}
-	return r.payload(p, n, ev)
+	ev.Kind = Control
+	ev.Opcode = h.Opcode
+	ev.Payload = b
+	return end, nil
 }
 
 // count adds a data frame to its message and returns the limit that it breaks,
@@ -216,9 +227,9 @@ func (r *Receiver) count(h *Header) (StatusCode, string) {
 	return 0, ""
 }
 
-// payload takes what p[n:] holds of the payload of the data frame in progress
-// and completes ev, which tells what p[:n], its header, has told.
-func (r *Receiver) payload(p []byte, n int, ev Event) (Event, int, error) {
+// payload takes what p[n:] holds of the payload of the data frame in progress.
+// p[:n] is its header, if n is not 0.
+func (r *Receiver) payload(p []byte, n int, ev *Event) (int, error) {
 	end := len(p)
 	if int64(end-n) > r.remaining {
 		end = n + int(r.remaining)
@@ -233,9 +244,10 @@ func (r *Receiver) payload(p []byte, n int, ev Event) (Event, int, error) {
 
 	if r.opcode == Text && !r.compressed {
 		if good, ok := r.checkText(b, last); !ok {
-			_, _, err := r.fail(p, StatusInvalidPayload, "text that is not valid UTF-8")
-			if good == 0 && !(ev.FrameStart && len(b) > 0) {
-				return Event{}, len(p), err
+			taken, err := r.fail(p, StatusInvalidPayload, "text that is not valid UTF-8")
+			if good == 0 && (n == 0 || len(b) == 0) {
+				*ev = Event{}
+				return taken, err
 			}
 			// The good bytes first, or the frame's start. The bad byte stays in
 			// p, so that the caller comes back with it and gets the error.
@@ -243,6 +255,7 @@ func (r *Receiver) payload(p []byte, n int, ev Event) (Event, int, error) {
 		}
 	}
 
+	ev.Kind = Data
 	ev.Opcode = r.opcode
 	ev.Compressed = r.compressed
 	ev.Payload = b
@@ -250,7 +263,7 @@ func (r *Receiver) payload(p []byte, n int, ev Event) (Event, int, error) {
 		ev.Last = true
 		r.opcode = Continuation
 	}
-	return ev, end, nil
+	return end, nil
 }
 
 // checkText checks a piece of text, the last of its message or not. It returns
@@ -274,9 +287,9 @@ func (r *Receiver) checkText(b []byte, last bool) (good int, ok bool) {
 }
 
 // fail ends all parsing with an error, which takes all of p.
-func (r *Receiver) fail(p []byte, code StatusCode, rule string) (Event, int, error) {
+func (r *Receiver) fail(p []byte, code StatusCode, rule string) (int, error) {
 	r.done = true
 	r.err = &Error{Code: code, Rule: rule}
 	r.remaining = 0
-	return Event{}, len(p), r.err
+	return len(p), r.err
 }

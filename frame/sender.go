@@ -43,7 +43,7 @@ func (s *Sender) Append(b []byte, h Header, payload []byte) ([]byte, error) {
 	if err := s.admit(&h, payload); err != nil {
 		return b, err
 	}
-	b = h.Append(b)
+	b = h.appendTo(b)
 	if h.Masked {
 		return AppendMasked(b, payload, h.Key, 0), nil
 	}
@@ -57,7 +57,7 @@ func (s *Sender) AppendHeader(b []byte, h Header, payload []byte) ([]byte, error
 	if err := s.admit(&h, payload); err != nil {
 		return b, err
 	}
-	return h.Append(b), nil
+	return h.appendTo(b), nil
 }
 
 // admit decides whether the frame may be sent next. If so, it completes h and
