@@ -1,0 +1,254 @@
+package websocket_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// keepAlive are the default intervals, written out.
+var keepAlive = websocket.Limits{PingInterval: 30 * time.Second, PingTimeout: 15 * time.Second}
+
+// wantPingAt wants the next frame to be a keep-alive Ping at this time after
+// start, and nothing before it.
+func (e *end) wantPingAt(t testing.TB, start time.Time, at time.Duration) string {
+	t.Helper()
+	payload := e.wantPingAfter(t, start, at)
+	require.Equal(t, at, time.Since(start))
+	return payload
+}
+
+// wantPingAfter is wantPingAt for a peer that has fallen silent, whose Ping may
+// be an eighth of the interval late.
+func (e *end) wantPingAfter(t testing.TB, start time.Time, at time.Duration) string {
+	t.Helper()
+	time.Sleep(at - time.Since(start) - 1)
+	e.peer.WantIdle(t, "not before its time")
+	f := e.peer.Next(t, "a keep-alive Ping")
+	require.Equal(t, frame.Ping, f.Opcode)
+	require.LessOrEqual(t, time.Since(start), at+30*time.Second/8)
+	return string(f.Payload)
+}
+
+// OP-06: a silent peer is pinged after PingInterval and cut PingTimeout later,
+// whether the application reads or not.
+func TestOP06SilentPeerIsPingedAndCut(t *testing.T) {
+	for name, reads := range map[string]bool{"reading": true, "not reading": false} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				start := time.Now()
+				e := socket{client: client, params: websocket.Params{Limits: keepAlive}}.open(t)
+				var got <-chan message
+				if reads {
+					got = e.beginRead(t.Context())
+				}
+				e.wantPingAt(t, start, 30*time.Second)
+				time.Sleep(15*time.Second - 1)
+				e.peer.WantIdle(t, "it has 15 s to answer")
+				time.Sleep(1)
+				synctest.Wait()
+				e.peer.WantReset(t, "dead")
+				assert.Equal(t, 45*time.Second, time.Since(start))
+				if reads {
+					err := (<-got).err
+					wantEnd(t, err, 1006, true)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					var timeout net.Error
+					require.ErrorAs(t, err, &timeout)
+					assert.True(t, timeout.Timeout())
+				}
+				e.wantDead(t, 1006, true)
+			})
+		})
+	}
+}
+
+func TestKeepAliveDefaultsAndOff(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		near, far := wstest.Pipe(wstest.PipeOptions{})
+		c := websocket.New(near, websocket.Params{})
+		peer := wstest.NewClient(far)
+		peer.Patience = time.Hour
+		start := time.Now()
+		assert.Equal(t, frame.Ping, peer.Next(t, "by default").Opcode)
+		assert.Equal(t, 30*time.Second, time.Since(start))
+		peer.WantReset(t, "and 15 s for the answer")
+		assert.Equal(t, 45*time.Second, time.Since(start))
+		c.CloseNow()
+	})
+	inBubble(t, func(t *testing.T) {
+		e := socket{params: websocket.Params{Limits: websocket.Limits{PingInterval: -1, PingTimeout: time.Second}}}.open(t)
+		time.Sleep(24 * time.Hour)
+		e.peer.WantIdle(t, "switched off")
+		e.peer.Send(t, wstest.Text("alive"))
+		wantText(t, e.Conn, "alive")
+	})
+}
+
+// The answer to the Ping starts the interval anew.
+func TestKeepAliveGoesOnWhileThePeerAnswers(t *testing.T) {
+	for name, reads := range map[string]bool{"reading": true, "not reading": false} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				start := time.Now()
+				e := socket{client: client, params: websocket.Params{Limits: keepAlive}}.open(t)
+				var got <-chan message
+				if reads {
+					got = e.beginRead(t.Context())
+				}
+				at := 30 * time.Second
+				for range 10 {
+					payload := e.wantPingAt(t, start, at)
+					time.Sleep(14 * time.Second)
+					e.peer.Send(t, wstest.Pong(payload))
+					at += 44 * time.Second
+				}
+				if !reads {
+					got = e.beginRead(t.Context())
+				}
+				e.peer.Send(t, wstest.Text("still here"))
+				assert.Equal(t, "still here", (<-got).payload)
+			})
+		})
+	}
+}
+
+// Any byte is a sign of life: before the Ping is due, and instead of its Pong.
+func TestKeepAliveTakesAnyByteForASignOfLife(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		start := time.Now()
+		e := socket{client: client, params: websocket.Params{Limits: keepAlive}}.open(t)
+		got := e.beginRead(t.Context())
+		wire := e.peer.Append(nil, wstest.Text("slow"))
+		for i := range wire {
+			time.Sleep(29 * time.Second)
+			e.peer.SendRaw(t, wire[i:i+1])
+			synctest.Wait()
+		}
+		assert.Equal(t, "slow", (<-got).payload)
+		got = e.beginRead(t.Context())
+		e.wantPingAfter(t, start, time.Duration(len(wire))*29*time.Second+30*time.Second)
+		time.Sleep(14 * time.Second)
+		wire = e.peer.Append(nil, wstest.Text("no pong"))
+		e.peer.SendRaw(t, wire[:1])
+		e.wantPingAfter(t, start, time.Since(start)+30*time.Second)
+		e.peer.SendRaw(t, wire[1:])
+		assert.Equal(t, "no pong", (<-got).payload)
+	})
+}
+
+// A peer that floods an application which does not read is not dead: what it
+// sent before lies unread. Once that is read, the watch goes on.
+func TestKeepAliveForgivesASlowApplication(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, params: websocket.Params{Limits: keepAlive}, pipe: wstest.PipeOptions{Buffer: 100 << 10}}.open(t)
+		for range 95 {
+			e.peer.Send(t, wstest.Binary(make([]byte, 1000)))
+		}
+		e.peer.TrySend(wstest.Text("the last"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, wstest.EndNone, e.near.Ended())
+		for range 95 {
+			_, p, err := e.Read(t.Context())
+			require.NoError(t, err)
+			require.Len(t, p, 1000)
+		}
+		wantText(t, e.Conn, "the last")
+		start := time.Now()
+		_, _, err := e.Read(t.Context())
+		wantEnd(t, err, 1006, true)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.LessOrEqual(t, time.Since(start), 75*time.Second)
+	})
+}
+
+// A Ping passes between the fragments of a message, and the timers end with
+// the Conn.
+func TestKeepAlivePassesBetweenFragments(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		start := time.Now()
+		e := socket{client: client, params: websocket.Params{Limits: keepAlive}, pipe: wstest.PipeOptions{Buffer: 200 << 10}}.open(t)
+		w, err := e.Writer(t.Context(), websocket.MessageText)
+		require.NoError(t, err)
+		_, err = io.WriteString(w, strings.Repeat("x", 100_000))
+		require.NoError(t, err)
+		for e.far.Readable() > 0 {
+			assert.True(t, e.peer.Next(t, "a fragment").More)
+		}
+		payload := e.wantPingAt(t, start, 30*time.Second)
+		e.peer.Send(t, wstest.Pong(payload))
+		synctest.Wait()
+		require.NoError(t, w.Close())
+		f := e.peer.Next(t, "the last fragment")
+		assert.Equal(t, frame.Continuation, f.Opcode)
+		assert.False(t, f.More)
+
+		e.peer.Send(t, wstest.Close(1000, ""))
+		require.NoError(t, e.far.CloseWrite())
+		require.NoError(t, e.Close(t.Context(), 1000, ""))
+		e.peer.WantClose(t, 1000, "end")
+		time.Sleep(time.Hour)
+		e.peer.WantEOF(t, "no Ping after the end")
+	})
+}
+
+// OP-06: a peer that takes no byte is cut after WriteStall.
+func TestOP06WriteStall(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit, want time.Duration
+	}{
+		"default":    {0, 30 * time.Second},
+		"configured": {time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				for _, size := range []int{100, 20_000, 500_000} {
+					e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 50}, params: websocket.Params{Limits: websocket.Limits{WriteStall: c.limit}}}.open(t)
+					got := e.beginRead(t.Context())
+					start := time.Now()
+					err := e.Write(t.Context(), websocket.MessageBinary, make([]byte, size))
+					assert.Equal(t, c.want, time.Since(start))
+					wantEnd(t, err, 1006, true)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					var timeout net.Error
+					require.ErrorAs(t, err, &timeout)
+					assert.True(t, timeout.Timeout())
+					wantEnd(t, (<-got).err, 1006, true)
+					e.peer.WantReset(t, "cut")
+				}
+			})
+		})
+	}
+	t.Run("switched off", func(t *testing.T) {
+		asBothRoles(t, func(t *testing.T, client bool) {
+			e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 50}, params: websocket.Params{Limits: websocket.Limits{WriteStall: -1}}}.open(t)
+			writing := begin(func() error { return e.Write(t.Context(), websocket.MessageBinary, make([]byte, 100)) })
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			assert.Empty(t, writing)
+			assert.Len(t, e.peer.Next(t, "whole after all").Payload, 100)
+			require.NoError(t, <-writing)
+		})
+	})
+	t.Run("many quick writes are no stall", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			e := socket{}.open(t)
+			for range 1000 {
+				require.NoError(t, e.Write(t.Context(), websocket.MessageBinary, []byte("x")))
+				time.Sleep(100 * time.Millisecond)
+				e.peer.Next(t, "taken at once")
+			}
+		})
+	})
+}
