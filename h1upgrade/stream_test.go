@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -367,21 +368,18 @@ func TestHeaderHasNoRecordOfItsOwn(t *testing.T) {
 }
 
 func TestWriteBuffersDoesNotAllocate(t *testing.T) {
-	for _, name := range []string{"tcp", "tls"} {
-		server, client := pairs[name](t)
-		go io.Copy(io.Discard, client)
-		s := streamOver(server)
-		header, payload := make([]byte, 4), make([]byte, 20<<10)
-		s.WriteBuffers(header, payload)
-		n := testing.AllocsPerRun(50, func() { s.WriteBuffers(header, payload) })
-		assert.LessOrEqual(t, n, 1.0, name)
-	}
+	server, client := tcpPair(t)
+	go io.Copy(io.Discard, client)
+	s := streamOver(server)
+	header, payload := make([]byte, 4), make([]byte, 20<<10)
+	s.WriteBuffers(header, payload)
+	assert.Zero(t, testing.AllocsPerRun(50, func() { s.WriteBuffers(header, payload) }))
 }
 
 func BenchmarkWriteBuffers(b *testing.B) {
 	for _, name := range []string{"tcp", "tls"} {
 		for _, size := range []int{17 << 10, 128 << 10} {
-			b.Run(name, func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
 				server, client := pairs[name](b)
 				server.SetDeadline(time.Time{})
 				client.SetDeadline(time.Time{})
