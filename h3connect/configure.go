@@ -43,7 +43,8 @@ const (
 // HTTP/3 that a peer breaks on a socket's stream ends the connection, as the rule
 // demands. A connection without a request whose header section has come in full
 // is closed after IdleTimeout, however many streams the peer has opened and left
-// empty.
+// empty. No more handlers run for a connection than it may have streams (503), and
+// a request has at most 256 fields (431).
 //
 // A second call does nothing but fill in zero fields. The error is for a nil s.
 func ConfigureServer(s *http3.Server) error {
@@ -69,7 +70,7 @@ func configure(s *http3.Server, set *sockets.Set, opened func(*serverConn)) {
 		h = http.DefaultServeMux
 	}
 	s.Handler = &serverHandler{sockets.Handler(h, set)}
-	inner, idle := s.ConnContext, s.IdleTimeout
+	inner, idle, most := s.ConnContext, s.IdleTimeout, s.QUICConfig.MaxIncomingStreams
 	s.ConnContext = func(ctx context.Context, qc *quic.Conn) context.Context {
 		if inner != nil {
 			ctx = inner(ctx, qc)
@@ -77,7 +78,7 @@ func configure(s *http3.Server, set *sockets.Set, opened func(*serverConn)) {
 		if ctx == nil {
 			return nil // http3 panics, saying whose fault it is
 		}
-		c := newServerConn(qc, idle)
+		c := newServerConn(qc, idle, most)
 		if opened != nil {
 			opened(c)
 		}
@@ -122,8 +123,15 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.h.ServeHTTP(w, r)
 		return
 	}
-	c.begin()
+	if !c.begin() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	defer c.end()
+	if countFields(r.Header) > maxFields {
+		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
+		return
+	}
 	if r.Method != http.MethodConnect {
 		s.h.ServeHTTP(w, r)
 		return
@@ -131,6 +139,16 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sc, r := newScope(c, r)
 	defer sc.cancel()
 	s.h.ServeHTTP(w, r)
+}
+
+// maxFields bounds a request's fields, which http3 does not count.
+const maxFields = 256
+
+func countFields(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
+	}
+	return n
 }
 
 // A scope is the life of the context of one CONNECT request. http3 lets a
@@ -163,6 +181,7 @@ func (s *scope) accepted() { s.stop() }
 type serverConn struct {
 	qc   *quic.Conn
 	idle time.Duration // negative: for ever
+	most int64         // requests at the same time; negative: any number
 
 	mu       sync.Mutex
 	requests int // whose handler runs
@@ -170,8 +189,8 @@ type serverConn struct {
 	timer    *time.Timer
 }
 
-func newServerConn(qc *quic.Conn, idle time.Duration) *serverConn {
-	c := &serverConn{qc: qc, idle: idle}
+func newServerConn(qc *quic.Conn, idle time.Duration, most int64) *serverConn {
+	c := &serverConn{qc: qc, idle: idle, most: most}
 	c.timer = time.AfterFunc(time.Hour, c.expire)
 	c.rearm()
 	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
@@ -196,13 +215,24 @@ func (c *serverConn) rearm() {
 	}
 }
 
-func (c *serverConn) begin() { c.count(1) }
-func (c *serverConn) end()   { c.count(-1) }
-
-func (c *serverConn) count(n int) {
+// begin counts a request whose handler is to run, and says whether it may. The
+// limit on streams is one on handlers only as long as a stream does not end before
+// its handler, which a stream that was taken over may.
+func (c *serverConn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.requests += n
+	if c.most > 0 && int64(c.requests) >= c.most {
+		return false
+	}
+	c.requests++
+	c.timer.Stop()
+	return true
+}
+
+func (c *serverConn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests--
 	if c.qc.Context().Err() == nil {
 		c.rearm()
 	}

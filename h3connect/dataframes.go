@@ -73,12 +73,11 @@ type deframer struct {
 func (d *deframer) deframe(p []byte) (n int, err error) {
 	for r := 0; r < len(p); {
 		if d.left == 0 {
-			d.head[d.nhead] = p[r]
-			d.nhead++
-			r++
-			if err := d.header(); err != nil {
+			m, err := d.header(p[r:])
+			if err != nil {
 				return n, err
 			}
+			r += m
 			continue
 		}
 		m := int(min(uint64(len(p)-r), d.left))
@@ -95,17 +94,37 @@ func (d *deframer) deframe(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// header begins a frame if its header is complete.
-func (d *deframer) header() error {
-	t, i, err := quicvarint.Parse(d.head[:d.nhead])
-	if err != nil {
-		return nil // incomplete
+// header takes a frame header, or what there is of it, off the front of p and
+// returns how much it took. It begins a frame when the header is complete.
+func (d *deframer) header(p []byte) (int, error) {
+	if d.nhead == 0 {
+		if t, length, n, ok := parseHeader(p); ok {
+			return n, d.begin(t, length)
+		}
 	}
-	length, _, err := quicvarint.Parse(d.head[i:d.nhead])
-	if err != nil {
-		return nil
+	// It is cut: gathered byte by byte, it cannot become longer than it is.
+	d.head[d.nhead] = p[0]
+	d.nhead++
+	t, length, _, ok := parseHeader(d.head[:d.nhead])
+	if !ok {
+		return 1, nil
 	}
 	d.nhead = 0
+	return 1, d.begin(t, length)
+}
+
+// parseHeader parses a frame's type and length (RFC 9114 §7.1).
+func parseHeader(p []byte) (t, length uint64, n int, ok bool) {
+	t, i, err := quicvarint.Parse(p)
+	if err != nil {
+		return 0, 0, 0, false
+	}
+	length, j, err := quicvarint.Parse(p[i:])
+	return t, length, i + j, err == nil
+}
+
+// begin begins a frame.
+func (d *deframer) begin(t, length uint64) error {
 	d.left = length
 	d.data = t == frameData
 	d.frames++

@@ -150,7 +150,8 @@ func checkField(f qpack.HeaderField) error {
 // it, and not one byte more. The error is a *frameError or the stream's.
 func readAnswer(qs io.Reader) (*http.Response, error) {
 	r := quicvarint.NewReader(qs)
-	for idle := uint64(0); ; {
+	idle := uint64(0)
+	for range maxIdleFrames {
 		t, err := quicvarint.Read(r)
 		if err != nil {
 			return nil, noAnswer(err)
@@ -172,13 +173,14 @@ func readAnswer(qs io.Reader) (*http.Response, error) {
 		case knownType(t) || reservedType(t):
 			return nil, &frameError{code: http3.ErrCodeFrameUnexpected, conn: true, text: "expected a HEADERS frame"}
 		}
-		if idle += length + 1; length > maxIdleBytes || idle > maxIdleBytes {
-			return nil, &frameError{code: http3.ErrCodeExcessiveLoad, text: "too much in frames of unknown types"}
+		if idle += length; length > maxIdleBytes || idle > maxIdleBytes {
+			break
 		}
 		if _, err := io.CopyN(io.Discard, qs, int64(length)); err != nil {
 			return nil, truncated(err)
 		}
 	}
+	return nil, &frameError{code: http3.ErrCodeExcessiveLoad, text: "too much in frames of unknown types"}
 }
 
 // noAnswer turns the orderly end of a stream without a response into an error of
