@@ -2,11 +2,11 @@ package h2connect
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -132,4 +132,10 @@ func readAll(t testing.TB, r io.ReadCloser) string {
 	return string(p)
 }
 
-var _ tls.Config
+func mustURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}

@@ -228,6 +228,13 @@ type serverConn struct {
 	cancel     context.CancelCauseFunc
 	remoteAddr string
 
+	// The connection's lock guards these: how many handlers run, and requests
+	// whose handlers start when others return. A stream that has been closed
+	// may leave its handler running; so there can be more requests than
+	// Limits.ConcurrentStreams although there are no more streams.
+	running int
+	backlog []*responseWriter
+
 	stateMu sync.Mutex
 	active  bool // what http.Server.ConnState was told last
 }
@@ -342,7 +349,7 @@ func (sc *serverConn) opened(b *block) error {
 		return streamViolation(http2.ErrCodeProtocol, b.malformed)
 	}
 	c.mu.Lock()
-	if c.slots >= c.limits.ConcurrentStreams {
+	if len(c.streams) >= c.limits.ConcurrentStreams || len(sc.backlog) >= c.limits.ConcurrentStreams {
 		defer c.mu.Unlock()
 		if !c.resets.take() {
 			return errResets
@@ -407,6 +414,13 @@ func (sc *serverConn) start(in *incoming) {
 	sc.connState(http.StateActive)
 	w := newResponseWriter(sc, st, in, ctx)
 	sc.setTimeouts(st, in.endStream)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sc.running >= c.limits.ConcurrentStreams {
+		sc.backlog = append(sc.backlog, w)
+		return
+	}
+	sc.running++
 	go sc.handle(w)
 }
 
@@ -449,13 +463,30 @@ func (sc *serverConn) handled(w *responseWriter) {
 	c, st := sc.c, w.st
 	st.cancel(errHandlerDone)
 	c.mu.Lock()
-	st.handling = false
-	if st.gone {
-		c.freeSlot()
-		c.flush()
+	sc.running--
+	sc.unhandled(st)
+	for len(sc.backlog) > 0 && sc.running < c.limits.ConcurrentStreams {
+		next := sc.backlog[0]
+		sc.backlog[0] = nil
+		sc.backlog = sc.backlog[1:]
+		if next.st.gone {
+			sc.unhandled(next.st)
+			continue
+		}
+		sc.running++
+		go sc.handle(next)
 	}
+	c.flush()
 	c.mu.Unlock()
 	sc.connState(http.StateIdle)
+}
+
+// unhandled says that no handler runs, or will run, for st. c.mu is held.
+func (sc *serverConn) unhandled(st *stream) {
+	st.handling = false
+	if st.gone {
+		sc.c.freeSlot()
+	}
 }
 
 // more implements role: a request's trailer section (RFC 9113 §8.1).

@@ -326,8 +326,10 @@ func (st *stream) acceptSocket(fields []hpack.HeaderField) error {
 	}
 	st.socket = true
 	c.writeHeaders(st.id, fields, false)
+	// The lock is released while the answer is written, and a peer may have
+	// reset the socket by then: the socket says so to whoever uses it.
 	c.flush()
-	return st.send.err
+	return nil
 }
 
 // discardInput drops what waits and what still comes from the peer.
