@@ -1,6 +1,7 @@
 package h1upgrade
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -91,13 +92,15 @@ func hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, e *websocket
 	if err != nil { // it has been hijacked before
 		return nil, nil, &websocket.HandshakeError{Reason: "the connection cannot be taken over", Err: err}
 	}
-	// What is buffered moves to the socket, and the server's buffers are left
-	// to the collector.
 	buffered, err = rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil { // impossible: it is there
 		conn.Close()
 		return nil, nil, &websocket.HandshakeError{Reason: "the connection cannot be taken over", Err: err}
 	}
+	// net/http keeps this pair for as long as the handler runs. It is ours, so
+	// what it holds, 8 KiB in the most part, is left to the collector. Reset
+	// makes a zero value usable again, should somebody keep it in a pool.
+	*rw.Reader, *rw.Writer = bufio.Reader{}, bufio.Writer{}
 	return conn, buffered, nil
 }
 

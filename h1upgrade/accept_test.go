@@ -1,6 +1,7 @@
 package h1upgrade
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -340,6 +341,40 @@ func TestAcceptRefusesOtherVersionsOfHTTP(t *testing.T) {
 		assert.Equal(t, 501, w.Code)
 		assert.NotContains(t, w.Header(), "Connection")
 	}
+}
+
+// A hijackSpy keeps what Hijack returned.
+type hijackSpy struct {
+	http.ResponseWriter
+	rw *bufio.ReadWriter
+}
+
+func (w *hijackSpy) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.rw = rw
+	return c, rw, err
+}
+
+// TestBuffersAreGivenUp: net/http's connection lives as long as the handler, and
+// must not keep 8 KiB for a socket that reads and writes elsewhere.
+func TestBuffersAreGivenUp(t *testing.T) {
+	h, results := acceptor(nil)
+	spies := make(chan *hijackSpy, 1)
+	addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		spy := &hijackSpy{ResponseWriter: w}
+		spies <- spy
+		h.ServeHTTP(spy, r)
+	}))
+	_, p := upgradeRaw(t, dialTCP(t, addr), crlf(goodRequest)+string(wstest.NewClient(nil).Append(nil, wstest.Text("early"))))
+	p.WantFrame(t, frame.Text, "early", "what was in the buffer is not lost")
+	require.NoError(t, (<-results).err)
+	rw := (<-spies).rw
+	assert.Zero(t, rw.Reader.Size())
+	assert.Zero(t, rw.Writer.Size())
+	rw.Reader.Reset(strings.NewReader("again"))
+	got, err := rw.ReadString('n')
+	require.NoError(t, err)
+	assert.Equal(t, "again", got)
 }
 
 // TestHandlerReturns: the close matrix's C12, and no goroutine stays.
