@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"encoding/binary"
+	"runtime"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -42,6 +43,13 @@ func (c *conn) flush() {
 		return
 	}
 	c.flushing = true
+	if len(c.streams) > 1 {
+		// The reader's last read may have woken many: let those who are about
+		// to write do it first. It is this that makes one write of many.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
 	for range inlineRounds {
 		if len(c.out) > inlineBytes || !c.room.check() {
 			break
