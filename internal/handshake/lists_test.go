@@ -46,14 +46,15 @@ func TestParseExtensions(t *testing.T) {
 func format(list []extension) string {
 	var elements []string
 	for _, e := range list {
-		s := e.name
+		var s strings.Builder
+		s.WriteString(e.name)
 		for _, p := range e.params {
-			s += ";" + p.name
+			s.WriteString(";" + p.name)
 			if p.hasValue {
-				s += "=" + p.value
+				s.WriteString("=" + p.value)
 			}
 		}
-		elements = append(elements, s)
+		elements = append(elements, s.String())
 	}
 	return strings.Join(elements, ",")
 }
