@@ -338,6 +338,10 @@ func (c *writeCounter) Write(p []byte) (int, error) {
 func TestHeaderHasNoRecordOfItsOwn(t *testing.T) {
 	header := make([]byte, 10)
 
+	for name, pair := range map[string]func(t testing.TB) (server, client net.Conn){"tcp": tcpPair, "unix": unixPair} {
+		server, _ := pair(t)
+		assert.True(t, newStream(server, nil).vectored, name)
+	}
 	t.Run("wrapper", func(t *testing.T) {
 		server, client := tcpPair(t)
 		go io.Copy(io.Discard, client)
