@@ -62,7 +62,7 @@ func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the server's SETTINGS: %w", context.Cause(ctx))
 	case <-c.qc.Context().Done():
-		return nil, unprocessed{mapError(context.Cause(c.qc.Context()))}
+		return nil, neverSent(context.Cause(c.qc.Context()))
 	}
 	if !c.settings.extendedConnect {
 		return nil, fmt.Errorf("the server does not offer extended CONNECT: %w", websocket.ErrNotSupported)
@@ -78,9 +78,19 @@ func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
 		}
 	}
 	if err != nil {
-		return nil, unprocessed{mapError(err)}
+		return nil, neverSent(err)
 	}
 	return qs, nil
+}
+
+// neverSent returns the error for a connection that has ended before the request
+// was sent. If it was the server that broke a rule of HTTP/3 it will do so again.
+func neverSent(err error) error {
+	err = mapError(err)
+	if ce, ok := err.(*ConnError); ok && !ce.Remote && ce.Code != uint64(http3.ErrCodeNoError) {
+		return err
+	}
+	return unprocessed{err}
 }
 
 func (c *clientConn) onlySocket() bool {

@@ -162,14 +162,14 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkRequest(r); err != nil {
 		return nil, fmt.Errorf("h3connect: %w", err)
 	}
-	ctx := r.Context()
+	ctx, next := r.Context(), r
 	var tried *clientConn
 	for {
 		c, err := t.acquire(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
 		if err != nil {
 			return nil, fmt.Errorf("h3connect: %w", err)
 		}
-		sent := watchRequest(r)
+		sent := watchRequest(next)
 		resp, err := c.roundTrip(sent.request)
 		if err == nil {
 			resp.Request = r
@@ -182,7 +182,7 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 		if !ok {
 			return nil, err
 		}
-		tried, r = c, again
+		tried, next = c, again
 	}
 }
 
