@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,106 @@ func dynamicHeader(lit, dist []int) string {
 	return s
 }
 
+// A blockWriter writes DEFLATE blocks symbol by symbol, as RFC 1951 puts it, and
+// keeps what they inflate to.
+type blockWriter struct {
+	r    *rand.Rand
+	bits []byte // one character each
+	want []byte
+}
+
+// write adds bits that stand so in the data.
+func (w *blockWriter) write(bits string) {
+	w.bits = append(w.bits, strings.ReplaceAll(bits, " ", "")...)
+}
+
+// stored adds a stored block.
+func (w *blockWriter) stored(data []byte) {
+	w.write("000")
+	for len(w.bits)%8 != 0 {
+		w.write("0")
+	}
+	w.write(lowFirst(len(data), 16) + lowFirst(^len(data), 16))
+	for _, b := range data {
+		w.write(lowFirst(int(b), 8))
+	}
+	w.want = append(w.want, data...)
+}
+
+// compressed adds a block of n symbols with random codes, or the fixed ones.
+func (w *blockWriter) compressed(fixed bool, n int) {
+	lit, dist := slices.Repeat([]int{8}, 288), slices.Repeat([]int{5}, 32)
+	if fixed {
+		copy(lit[144:], slices.Repeat([]int{9}, 112))
+		copy(lit[256:], slices.Repeat([]int{7}, 24))
+		w.write("0 10")
+	} else {
+		for lit = nil; lit == nil || lit[endOfBlock] == 0; {
+			lit = randomCode(w.r, 2+w.r.IntN(maxLit-1), maxLit, 15)
+		}
+		dist = randomCode(w.r, 2+w.r.IntN(maxDist-1), maxDist, 15)
+		w.write(dynamicHeader(lit, dist))
+	}
+	litCodes, distCodes := canonicalCode(lit), canonicalCode(dist)
+	for range n {
+		w.symbol(litCodes, distCodes)
+	}
+	w.write(litCodes[endOfBlock])
+}
+
+// symbol adds a literal or a match, if the codes have one.
+func (w *blockWriter) symbol(lit, dist []string) {
+	s := w.r.IntN(maxLit)
+	switch {
+	case lit[s] == "" || s == endOfBlock:
+	case s < endOfBlock:
+		w.write(lit[s])
+		w.want = append(w.want, byte(s))
+	default:
+		d := w.r.IntN(maxDist)
+		length, lengthBits := valueOf(s-257, 3, 4, w.r)
+		if s == 285 {
+			length, lengthBits = 258, ""
+		}
+		distance, distanceBits := valueOf(d, 1, 2, w.r)
+		if dist[d] == "" || distance > len(w.want) {
+			return
+		}
+		w.write(lit[s] + lengthBits + dist[d] + distanceBits)
+		for range length {
+			w.want = append(w.want, w.want[len(w.want)-distance])
+		}
+	}
+}
+
+// valueOf returns a value of the length or distance symbol n and its extra
+// bits. Symbols begin with first, and from the second group on, groups of them
+// have one extra bit more than the group before (RFC 1951 §3.2.5).
+func valueOf(n, first, group int, r *rand.Rand) (value int, extra string) {
+	bits := max(0, n/group-1)
+	value = first
+	for i := range n {
+		value += 1 << max(0, i/group-1)
+	}
+	v := r.IntN(1 << bits)
+	return value + v, lowFirst(v, bits)
+}
+
+// mixedBlocks returns a message of n blocks of all kinds and what it inflates
+// to.
+func mixedBlocks(n int, r *rand.Rand) (message, want []byte) {
+	w := &blockWriter{r: r}
+	for range n {
+		if kind := r.IntN(3); kind == 0 {
+			w.stored(mixedData(r.IntN(30), r))
+		} else {
+			w.compressed(kind == 1, r.IntN(1<<r.IntN(9)))
+		}
+	}
+	w.write("000")
+	return pack(string(w.bits)), w.want
+}
+
 // words make up the text that the tests compress.
 var words = []string{
 	"alpha", "temperature", "pressure", "sensor", "active", "pending", "closed",
@@ -88,7 +189,7 @@ func jsonText(size int, seed uint64) []byte {
 	b := bytes.NewBufferString("[")
 	for b.Len() < size {
 		fmt.Fprintf(b, `{"id":%d,"name":%q,"ok":%v,"tags":[%q,%q],"ts":%d,"value":%.2f},`,
-			r.IntN(1e6), word(), r.IntN(2) == 0, word(), word(), 1_700_000_000_000+r.IntN(1e8), r.Float64()*1e4)
+			r.IntN(1e6), word(), r.IntN(2) == 0, word(), word(), 1_700_000_000_000+r.Int64N(1e8), r.Float64()*1e4)
 	}
 	return b.Bytes()[:size]
 }

@@ -56,8 +56,8 @@ const (
 // A decoder decodes one message's DEFLATE blocks. It can stop before any octet
 // of input and any byte of output and go on later: every step takes its bits
 // only when it has them all, and what a step needs to know of itself stands in
-// the decoder. The fields above the blank line last as long as the message,
-// src to window as long as one call.
+// the decoder. The fields before src last as long as the message, src and those
+// after it as long as one call.
 type decoder struct {
 	bits  uint64 // input taken but not used, next bit lowest
 	nbits uint   // how many, at most 63

@@ -24,6 +24,8 @@ func addMessages(f *testing.F, add func(message []byte)) {
 		add(deflateMessage(f, mixedData(600, r), level, 15))
 		add(deflateMessage(f, jsonText(300, uint64(level)), level, 15))
 	}
+	blocks, _ := mixedBlocks(10, r)
+	add(blocks)
 	for range 10 {
 		lit, dist := randomCode(r, 40+r.IntN(200), maxLit, 15), randomCode(r, 20, maxDist, 15)
 		noise := make([]byte, 100)

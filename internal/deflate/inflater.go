@@ -43,8 +43,9 @@ func clampBits(windowBits int) uint8 {
 // Inflate inflates src, which are not the last octets of a message, and appends
 // to dst at most limit bytes. It returns the extended slice and how much of src
 // it took. It stops when it has used up src or when the next byte of output
-// would be one too many; it may then be called again with the rest of src. A
-// limit of 0 is as good as any other.
+// would be one too many, and leaves of src what it does not need so far; it may
+// then be called again with the rest of src. A limit of 0 is as good as any
+// other.
 //
 // If dst has capacity for what is appended, it is used; bytes between what was
 // appended and dst's length plus limit may have been overwritten too. Otherwise

@@ -102,6 +102,7 @@ func TestPMD04CorruptDataIsAnError(t *testing.T) {
 		{"literal/length 287", pack(fixed, "11000111", "00000"), errSymbol},
 		{"distance 30", pack(fixed, letterA, "0000001", "11110"), errSymbol},
 		{"distance 31", pack(fixed, letterA, "0000001", "11111"), errSymbol},
+		{"distance 30, input left", append(pack(fixed, letterA, "0000001", "11110"), make([]byte, 20)...), errSymbol},
 		{"reference before the first byte", pack(fixed, "0000001", "00000"), errDistance},
 		{"reference before what is known", pack(fixed, letterA, "0000001", "00001"), errDistance},
 		{"287 literal/length codes", pack("0 01", "01111", "00000", "0000"), errCounts},
@@ -118,6 +119,7 @@ func TestPMD04CorruptDataIsAnError(t *testing.T) {
 				f := NewInflater(15, takeover)
 				_, err := inflateAll(f, c.message)
 				require.ErrorIs(t, err, c.want)
+				require.EqualError(t, err, "permessage-deflate: "+string(c.want))
 				_, _, err = f.Inflate(nil, unhex(t, "00"), 1)
 				require.ErrorIs(t, err, c.want, "an error stays")
 				_, _, done, err := f.Finish(nil, nil, 1)
@@ -353,6 +355,22 @@ func TestLimitIsExact(t *testing.T) {
 	}
 }
 
+// Of the input no octet is taken that the output up to the limit does not need.
+func TestInputBeyondTheLimitIsLeft(t *testing.T) {
+	plain := jsonText(2000, 1)
+	c := deflateMessage(t, plain, 6, 15)
+	for limit := 1; limit < len(plain); limit++ {
+		_, n, err := NewInflater(15, false).Inflate(nil, c, limit)
+		require.NoError(t, err)
+		out, _, err := NewInflater(15, false).Inflate(nil, c[:n], len(plain))
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(out), limit)
+		out, _, err = NewInflater(15, false).Inflate(nil, c[:n-1], len(plain))
+		require.NoError(t, err)
+		require.Less(t, len(out), limit)
+	}
+}
+
 // Room that the caller has is used, and what lies behind the limit is left
 // alone.
 func TestCallersCapacity(t *testing.T) {
@@ -412,6 +430,63 @@ func TestSplitInvariance(t *testing.T) {
 			got, err := inflateInPieces(f, c, cut, room)
 			require.Equal(t, wantErr, err)
 			require.True(t, bytes.Equal(want, got))
+		}
+	}
+}
+
+// Blocks of all kinds in any order, with codes of every length: input that was
+// loaded for a symbol turns out to be another block's, matches are as long in
+// bits as they can be.
+func TestBlocksOfAllKinds(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	rounds := 400
+	if raceEnabled {
+		rounds = 20
+	}
+	for range rounds {
+		message, want := mixedBlocks(1+r.IntN(10), r)
+		wantAgreement(t, message)
+		for range 5 {
+			got, err := inflateInPieces(NewInflater(15, false), message, pieces(r), pieces(r))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want, got))
+		}
+	}
+}
+
+// A match takes up to 48 bits: 15 of each code, 5 and 13 extra ones.
+func TestMatchesOf48Bits(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	lit, dist := make([]int, maxLit), make([]int, maxDist)
+	for n := 1; n <= 13; n++ {
+		lit['a'+n], dist[n] = n, n
+	}
+	lit[endOfBlock], lit[283], lit[284] = 14, 15, 15
+	dist[14], dist[28], dist[29] = 14, 15, 15
+	litCodes, distCodes := canonicalCode(lit), canonicalCode(dist)
+	for range 12 {
+		w := &blockWriter{r: r}
+		w.stored(mixedData(32_768, r))
+		w.write(dynamicHeader(lit, dist))
+		for range 200 {
+			for range r.IntN(5) {
+				letter := 'a' + 1 + r.IntN(13)
+				w.write(litCodes[letter])
+				w.want = append(w.want, byte(letter))
+			}
+			length, lengthBits := valueOf(284-257, 3, 4, r)
+			distance, distanceBits := valueOf(29, 1, 2, r)
+			w.write(litCodes[284] + lengthBits + distCodes[29] + distanceBits)
+			for range length {
+				w.want = append(w.want, w.want[len(w.want)-distance])
+			}
+		}
+		w.write(litCodes[endOfBlock] + "000")
+		message := pack(string(w.bits))
+		for _, cut := range []func(int) int{pieces(r), func(int) int { return math.MaxInt }} {
+			got, err := inflateInPieces(NewInflater(15, false), message, cut, pieces(r))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(w.want, got))
 		}
 	}
 }

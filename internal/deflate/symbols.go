@@ -34,6 +34,7 @@ func (d *decoder) fastSymbols() verdict {
 	bits, nbits := d.bits, d.nbits
 	codes := d.codes
 	v, ended := goOn, false
+loop:
 	for in <= lastIn && pos <= lastPos {
 		bits |= binary.LittleEndian.Uint64(src[in:]) << (nbits & 63)
 		in += int((63 - nbits) >> 3)
@@ -105,18 +106,17 @@ func (d *decoder) fastSymbols() verdict {
 			v = d.fail(errDistance)
 			break
 		}
-		if from := pos - dist; dist >= 8 && from >= d.base && length <= len(out)-7-pos {
-			for i := 0; i < length; i += 8 {
-				binary.LittleEndian.PutUint64(out[pos+i:], binary.LittleEndian.Uint64(out[from+i:]))
-			}
-			pos += length
-			continue
-		}
-		if length > len(out)-pos {
+		switch from, wordsFit := pos-dist, length <= len(out)-7-pos; {
+		case from >= d.base && dist >= 8 && wordsFit:
+			copyWords(out[pos:], out[from:], length)
+		case from < d.base && wordsFit && d.window.contiguous(d.base-from, length):
+			copyWords(out[pos:], d.window.from(d.base-from), length)
+		case length <= len(out)-pos:
+			d.copyBytes(pos, dist, length)
+		default:
 			d.copyLen, d.copyDist = length, dist
-			break
+			break loop
 		}
-		d.copyBytes(pos, dist, length)
 		pos += length
 	}
 	d.in, d.pos = in, pos
@@ -125,6 +125,14 @@ func (d *decoder) fastSymbols() verdict {
 		return d.endBlock()
 	}
 	return v
+}
+
+// copyWords copies n bytes from src to dst and up to seven more. Where src runs
+// into dst, at least eight bytes on, it copies what it has put there.
+func copyWords(dst, src []byte, n int) {
+	for i := 0; i < n; i += 8 {
+		binary.LittleEndian.PutUint64(dst[i:], binary.LittleEndian.Uint64(src[i:]))
+	}
 }
 
 // carefulSymbols decodes until the input or the room is used up or the block
@@ -183,6 +191,9 @@ func (d *decoder) match(e uint32) verdict {
 	dist := int(e>>16) + int(bits&(1<<n-1)>>(e>>8&15))
 	if !d.reachable(d.pos, dist) {
 		return d.fail(errDistance)
+	}
+	if d.pos == len(d.out) {
+		return needRoom
 	}
 	d.bits, d.nbits = bits>>n, nbits-n
 	d.copyLen, d.copyDist = length, dist

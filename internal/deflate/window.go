@@ -85,3 +85,15 @@ func (w *window) copyTo(dst []byte, back int) int {
 	n := copy(dst, w.buf[(w.pos-back)&(len(w.buf)-1):])
 	return n + copy(dst[n:], w.buf)
 }
+
+// from returns the bytes from the one back bytes before w's end up to the place
+// where the ring closes, or more than is known where it does not.
+func (w *window) from(back int) []byte {
+	return w.buf[(w.pos-back)&(len(w.buf)-1):]
+}
+
+// contiguous reports whether n bytes, the first of them back bytes before w's
+// end, lie in w and in one piece, with room for a word more to be read.
+func (w *window) contiguous(back, n int) bool {
+	return n <= back && n+7 <= len(w.buf)-(w.pos-back)&(len(w.buf)-1)
+}
