@@ -65,15 +65,16 @@ func dynamicHeader(lit, dist []int) string {
 	for i := range lengths {
 		lengths[i] = 4 + i/13
 	}
-	s := "0 01" + lowFirst(len(lit)-257, 5) + lowFirst(len(dist)-1, 5) + lowFirst(numCodeLens-4, 4)
+	var s strings.Builder
+	s.WriteString("0 01" + lowFirst(len(lit)-257, 5) + lowFirst(len(dist)-1, 5) + lowFirst(numCodeLens-4, 4))
 	for _, i := range codeLenOrder {
-		s += lowFirst(lengths[i], 3)
+		s.WriteString(lowFirst(lengths[i], 3))
 	}
 	codes := canonicalCode(lengths)
 	for _, n := range append(slices.Clone(lit), dist...) {
-		s += codes[n]
+		s.WriteString(codes[n])
 	}
-	return s
+	return s.String()
 }
 
 // A blockWriter writes DEFLATE blocks symbol by symbol, as RFC 1951 puts it, and

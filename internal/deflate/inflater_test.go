@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -301,10 +300,7 @@ func distanceMessage(dist int) (message, want []byte) {
 		symbol++
 		extra = max(0, symbol/2-1)
 	}
-	code := fmt.Sprintf("%05b", symbol)
-	for i := range extra {
-		code += strconv.Itoa((dist - base) >> i & 1)
-	}
+	code := fmt.Sprintf("%05b", symbol) + lowFirst(dist-base, extra)
 	message = append(message, pack("0 10", "0000001", code, "0000000", "000")...)
 	return message, append(data, data[:3]...)
 }
