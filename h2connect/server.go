@@ -64,12 +64,7 @@ func ConfigureServer(srv *http.Server, conf *Server) error {
 	if err := checkServer(srv); err != nil {
 		return err
 	}
-	s := &server{
-		srv:          srv,
-		limits:       serverLimits(conf.Limits, srv),
-		allowConnect: !conf.DisableExtendedConnect,
-		conns:        make(map[*serverConn]struct{}),
-	}
+	s := newServer(srv, conf)
 	if srv.TLSConfig == nil {
 		srv.TLSConfig = &tls.Config{}
 	}
@@ -139,6 +134,15 @@ type server struct {
 	mu       sync.Mutex
 	conns    map[*serverConn]struct{}
 	draining bool
+}
+
+func newServer(srv *http.Server, conf *Server) *server {
+	return &server{
+		srv:          srv,
+		limits:       serverLimits(conf.Limits, srv),
+		allowConnect: !conf.DisableExtendedConnect,
+		conns:        make(map[*serverConn]struct{}),
+	}
 }
 
 func (s *server) logf(format string, args ...any) {

@@ -39,6 +39,7 @@ type stream struct {
 	prev      *stream
 	next      *stream
 	stopping  bool                    // once our direction has ended, so must the peer's
+	lingering bool                    // stopPeerLater has been called
 	handling  bool                    // server: the handler has not returned
 	cancel    context.CancelCauseFunc // server: ends the request's context
 	exchange  *exchange               // client: the request that opened it
@@ -193,8 +194,29 @@ func (st *stream) endWriteAndDiscard() {
 	}
 	st.endWrite(nil)
 	st.c.discard(st, net.ErrClosed)
-	st.stopPeer()
+	if st.socket {
+		st.stopPeerLater()
+	} else {
+		st.stopPeer()
+	}
 	st.c.flush()
+}
+
+// stopPeerLater gives a socket's peer the time to answer our END_STREAM with its
+// own, before it is asked to: a reset can cost it what it has not read yet.
+// c.mu is held.
+func (st *stream) stopPeerLater() {
+	c := st.c
+	if st.gone || st.recvEnded || st.lingering {
+		return
+	}
+	st.lingering = true
+	time.AfterFunc(c.limits.Linger, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		st.stopPeer()
+		c.flush()
+	})
 }
 
 // stopPeer makes sure that the peer ends its direction when ours has ended.

@@ -1,0 +1,262 @@
+package h2connect
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/wstest"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// A peer is the other end of a connection of ours, played frame by frame: it
+// may break every rule. Its want methods say why they want what they want.
+type peer struct {
+	t    testing.TB
+	nc   net.Conn
+	fr   *http2.Framer
+	enc  *hpack.Encoder
+	buf  bytes.Buffer
+	dec  *hpack.Decoder
+	ours *conn // the engine's end
+	done chan struct{}
+	log  *logBuffer
+}
+
+func newPeer(t testing.TB, nc net.Conn) *peer {
+	p := &peer{t: t, nc: nc, fr: http2.NewFramer(nc, nc), done: make(chan struct{}), log: &logBuffer{}}
+	p.fr.AllowIllegalWrites = true
+	p.fr.AllowIllegalReads = true
+	p.enc = hpack.NewEncoder(&p.buf)
+	p.dec = hpack.NewDecoder(4096, nil)
+	return p
+}
+
+// clientOf plays a client to a server of ours over memory. The handshake is
+// still to come.
+func clientOf(t testing.TB, conf *Server, h http.Handler) *peer {
+	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+	p := newPeer(t, theirs.NetConn())
+	if conf == nil {
+		conf = &Server{}
+	}
+	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(p.log, "", 0)}, conf)
+	sc := newServerConn(s, ours.NetConn(), h)
+	p.ours = sc.c
+	go func() {
+		defer close(p.done)
+		sc.serve(false)
+	}()
+	t.Cleanup(p.hangUp)
+	return p
+}
+
+// serverOf plays a server to a client of ours over memory.
+func serverOf(t testing.TB, limits Limits) (*peer, *ClientConn) {
+	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+	p := newPeer(t, theirs.NetConn())
+	cc := newClientConn(ours.NetConn(), limits.withDefaults())
+	p.ours = cc.c
+	go func() {
+		defer close(p.done)
+		<-cc.Done()
+	}()
+	t.Cleanup(p.hangUp)
+	preface := make([]byte, len(http2.ClientPreface))
+	_, err := io.ReadFull(p.nc, preface)
+	require.NoError(t, err)
+	require.Equal(t, http2.ClientPreface, string(preface))
+	return p, cc
+}
+
+// hangUp closes the peer's end and waits for ours.
+func (p *peer) hangUp() {
+	p.nc.Close()
+	<-p.done
+}
+
+// greet performs a client's part of the handshake and sees to the server's.
+func (p *peer) greet(settings ...http2.Setting) map[http2.SettingID]uint32 {
+	p.t.Helper()
+	io.WriteString(p.nc, http2.ClientPreface)
+	require.NoError(p.t, p.fr.WriteSettings(settings...))
+	return p.settle()
+}
+
+// settle reads the engine's SETTINGS, acknowledges them, and reads the
+// acknowledgement of the peer's own.
+func (p *peer) settle() map[http2.SettingID]uint32 {
+	p.t.Helper()
+	got := make(map[http2.SettingID]uint32)
+	f, ok := p.next("SETTINGS come first").(*http2.SettingsFrame)
+	require.True(p.t, ok, "the first frame is SETTINGS")
+	f.ForeachSetting(func(s http2.Setting) error {
+		got[s.ID] = s.Val
+		return nil
+	})
+	require.NoError(p.t, p.fr.WriteSettingsAck())
+	f, ok = p.next("our SETTINGS are acknowledged").(*http2.SettingsFrame)
+	require.True(p.t, ok && f.IsAck(), "our SETTINGS are acknowledged")
+	return got
+}
+
+// next reads a frame, window updates left out.
+func (p *peer) next(why string) http2.Frame {
+	p.t.Helper()
+	p.nc.SetReadDeadline(time.Now().Add(time.Minute))
+	for {
+		f, err := p.fr.ReadFrame()
+		require.NoError(p.t, err, why)
+		if _, ok := f.(*http2.WindowUpdateFrame); !ok {
+			return f
+		}
+	}
+}
+
+// block encodes fields, given as name, value, name, value.
+func (p *peer) block(fields ...string) []byte {
+	p.buf.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		p.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	return bytes.Clone(p.buf.Bytes())
+}
+
+// headers sends a header block in one frame.
+func (p *peer) headers(id uint32, end bool, fields ...string) {
+	p.t.Helper()
+	require.NoError(p.t, p.fr.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: p.block(fields...), EndHeaders: true, EndStream: end,
+	}))
+}
+
+// get returns the fields of an ordinary request.
+func get(path string, more ...string) []string {
+	return append([]string{":method", "GET", ":scheme", "http", ":authority", "localhost", ":path", path}, more...)
+}
+
+// connect returns the fields of a socket's request.
+func connect(more ...string) []string {
+	return append([]string{
+		":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "localhost", ":path", "/ws",
+		"sec-websocket-version", "13",
+	}, more...)
+}
+
+func (p *peer) wantReset(id uint32, code http2.ErrCode, why string) {
+	p.t.Helper()
+	f := p.next(why)
+	rst, ok := f.(*http2.RSTStreamFrame)
+	require.True(p.t, ok, "%s: got %v", why, f)
+	assert.Equal(p.t, id, rst.StreamID, why)
+	assert.Equal(p.t, code, rst.ErrCode, why)
+}
+
+// wantGoAway reads up to a GOAWAY and returns its debug data.
+func (p *peer) wantGoAway(code http2.ErrCode, why string) string {
+	p.t.Helper()
+	for {
+		if f, ok := p.next(why).(*http2.GoAwayFrame); ok {
+			assert.Equal(p.t, code, f.ErrCode, why)
+			return string(f.DebugData())
+		}
+	}
+}
+
+func (p *peer) wantHeaders(id uint32, end bool, why string) map[string]string {
+	p.t.Helper()
+	f := p.next(why)
+	h, ok := f.(*http2.HeadersFrame)
+	require.True(p.t, ok, "%s: got %v", why, f)
+	assert.Equal(p.t, id, h.StreamID, why)
+	assert.Equal(p.t, end, h.StreamEnded(), why)
+	fields, err := p.dec.DecodeFull(h.HeaderBlockFragment())
+	require.NoError(p.t, err)
+	got := make(map[string]string)
+	for _, f := range fields {
+		got[f.Name] = f.Value
+	}
+	return got
+}
+
+func (p *peer) wantStatus(id uint32, status string, end bool, why string) map[string]string {
+	p.t.Helper()
+	h := p.wantHeaders(id, end, why)
+	assert.Equal(p.t, status, h[":status"], why)
+	return h
+}
+
+func (p *peer) wantData(id uint32, data string, end bool, why string) {
+	p.t.Helper()
+	f := p.next(why)
+	d, ok := f.(*http2.DataFrame)
+	require.True(p.t, ok, "%s: got %v", why, f)
+	assert.Equal(p.t, id, d.StreamID, why)
+	assert.Equal(p.t, data, string(d.Data()), why)
+	assert.Equal(p.t, end, d.StreamEnded(), why)
+}
+
+// wantAlive proves that the connection works: everything before has been dealt
+// with when the answer is here, and nothing else has been said.
+func (p *peer) wantAlive(why string) {
+	p.t.Helper()
+	require.NoError(p.t, p.fr.WritePing(false, [8]byte{'a', 'l', 'i', 'v', 'e'}))
+	f := p.next(why)
+	ping, ok := f.(*http2.PingFrame)
+	require.True(p.t, ok && ping.IsAck(), "%s: got %v", why, f)
+}
+
+// wantEOF reads until the connection is closed.
+func (p *peer) wantEOF(why string) {
+	p.t.Helper()
+	p.nc.SetReadDeadline(time.Now().Add(time.Minute))
+	_, err := io.Copy(io.Discard, p.nc)
+	if err != nil {
+		assert.NotContains(p.t, err.Error(), "timeout", why)
+	}
+}
+
+// flood writes from a goroutine of its own until the connection fails or n
+// times are up; the test reads meanwhile.
+func (p *peer) flood(n int, write func(i int) error) {
+	go func() {
+		for i := range n {
+			if write(i) != nil {
+				return
+			}
+		}
+	}()
+}
+
+func TestPeerGreets(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	settings := p.greet()
+	assert.EqualValues(t, 1, settings[http2.SettingEnableConnectProtocol], "P1, P2: extended CONNECT is advertised")
+	assert.EqualValues(t, 16384, settings[http2.SettingMaxFrameSize])
+	assert.EqualValues(t, 250, settings[http2.SettingMaxConcurrentStreams])
+	assert.EqualValues(t, 64<<10, settings[http2.SettingInitialWindowSize])
+	p.headers(1, true, get("/hello")...)
+	p.wantStatus(1, "200", false, "the request is served")
+	p.wantData(1, "<p>hello", true, "END_STREAM is on the last DATA frame")
+	p.wantAlive("the connection goes on")
+}
+
+// served proves that a request is still served on the connection.
+func (p *peer) served(id uint32) {
+	p.t.Helper()
+	p.headers(id, true, get("/hello")...)
+	p.wantStatus(id, "200", false, "the connection serves on")
+	p.wantData(id, "<p>hello", true, "the connection serves on")
+}
+
+var _ = fmt.Sprint
+var _ = strings.Repeat
