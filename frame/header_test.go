@@ -107,7 +107,7 @@ func TestWS05LengthNotInShortestFormIsRefused(t *testing.T) {
 		{"64 bits for a ping", "89 7f 0000000000000001"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			requireHeaderRefused(t, unhex(tc.wire))
+			requireHeaderRefused(t, unhex(tc.wire), "payload length not in its shortest form")
 		})
 	}
 }
@@ -122,23 +122,23 @@ func TestWS06LengthWithItsTopBitSetIsRefused(t *testing.T) {
 		"82 ff ffffffffffffffff 37fa213d",
 		"82 7f 8000000100000000",
 	} {
-		requireHeaderRefused(t, unhex(wire))
+		requireHeaderRefused(t, unhex(wire), "payload length with its top bit set")
 	}
 }
 
-func requireHeaderRefused(t *testing.T, wire []byte) {
+func requireHeaderRefused(t *testing.T, wire []byte, rule string) {
 	t.Helper()
 	h, n, err := ParseHeader(wire)
 	require.Zero(t, h)
 	require.Zero(t, n)
 	var broken *Error
 	require.ErrorAs(t, err, &broken)
-	require.Equal(t, StatusProtocolError, broken.Code)
+	require.Equal(t, &Error{StatusProtocolError, rule}, broken)
 
 	side := Client
 	if wire[1]&bitMask != 0 {
 		side = Server
 	}
 	_, err = feed(t, &Receiver{Side: side}, wire, whole)
-	requireCode(t, StatusProtocolError, err)
+	require.Equal(t, broken, err)
 }

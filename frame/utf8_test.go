@@ -71,8 +71,9 @@ func TestUTF8EverySequence(t *testing.T) {
 			requireUTF8(t, []byte{byte(a), byte(b)}, whole)
 		}
 	}
-	for _, before := range []string{"", strings.Repeat("x", 30)} {
-		p := []byte(before + "abcd")
+	for _, around := range [][2]int{{0, 0}, {30, 0}, {28, 40}} {
+		before := strings.Repeat("x", around[0])
+		p := []byte(before + "abcd" + strings.Repeat("y", around[1]))
 		for i := range len(edges) * len(edges) * len(edges) * len(edges) {
 			for k := range 4 {
 				p[len(before)+k] = edges[i%len(edges)]
