@@ -71,7 +71,7 @@ func TestUTF8EverySequence(t *testing.T) {
 			requireUTF8(t, []byte{byte(a), byte(b)}, whole)
 		}
 	}
-	for _, around := range [][2]int{{0, 0}, {30, 0}, {28, 40}} {
+	for _, around := range [][2]int{{0, 0}, {30, 0}, {28, 32}} {
 		before := strings.Repeat("x", around[0])
 		p := []byte(before + "abcd" + strings.Repeat("y", around[1]))
 		for i := range len(edges) * len(edges) * len(edges) * len(edges) {
@@ -116,6 +116,19 @@ func TestUTF8EveryCodePoint(t *testing.T) {
 			rest = rest[n:]
 		}
 		require.True(t, u.Complete())
+	}
+}
+
+// ASCII behind a code point that is cut off, wherever the two meet.
+func TestUTF8ASCIIDoesNotHideACodePointCutOff(t *testing.T) {
+	for before := range 100 {
+		for _, cut := range []string{"\xCE", "\xE2", "\xE2\x82", "\xF0", "\xF0\x9F", "\xF0\x9F\x90"} {
+			for _, after := range []int{1, 8, 31, 32, 100} {
+				good := strings.Repeat("x", before) + cut
+				var u UTF8
+				require.Equal(t, len(good), u.Check([]byte(good+strings.Repeat("y", after))))
+			}
+		}
 	}
 }
 
