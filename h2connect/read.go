@@ -80,14 +80,23 @@ func (in *input) skip(n int) error {
 	return nil
 }
 
+// flushEvery is how many frames the reader takes, out of one read, before it
+// sends what they have caused.
+const flushEvery = 64
+
 // run is the connection's reader. It takes frame after frame until the network
 // fails or the peer breaks a rule that costs the connection. Then it drops what
 // comes until the connection is closed: a connection that is closed with bytes
 // unread may take our last frames with it.
 func (c *conn) run() {
 	var err error
-	for err == nil && !c.dying.Load() {
+	for n := 1; err == nil && !c.dying.Load(); n++ {
 		err = c.readFrame()
+		if n%flushEvery == 0 {
+			c.mu.Lock()
+			c.flush()
+			c.mu.Unlock()
+		}
 	}
 	var v *violation
 	c.mu.Lock()
@@ -115,18 +124,11 @@ func (c *conn) readFrame() error {
 		// "The SETTINGS frame […] MUST be the first frame" (RFC 9113 §3.4).
 		return connViolation(http2.ErrCodeProtocol, "first frame is not SETTINGS")
 	}
-	err = c.dispatch(fh)
-	if err == nil {
-		return nil
+	err = c.framerError(c.dispatch(fh))
+	if v, ok := err.(*violation); ok && !v.fatal {
+		return c.streamViolation(fh.StreamID, v)
 	}
-	var v *violation
-	if !errors.As(err, &v) {
-		return c.framerError(err)
-	}
-	if v.fatal {
-		return v
-	}
-	return c.streamViolation(fh.StreamID, v)
+	return err
 }
 
 func (c *conn) dispatch(fh http2.FrameHeader) error {
@@ -186,6 +188,8 @@ func (c *conn) framerError(err error) error {
 	var ce http2.ConnectionError
 	var se http2.StreamError
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, http2.ErrFrameTooLarge):
 		return connViolation(http2.ErrCodeFrameSize, "frame too large")
 	case errors.As(err, &ce):

@@ -68,6 +68,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	if !c.peer.received {
 		c.peer.received = true
 		close(c.peerReady)
+		c.armHandshakeTimer()
 	}
 	c.writeControl(func(fr *http2.Framer) error { return fr.WriteSettingsAck() })
 	c.pump()
