@@ -95,8 +95,9 @@ type DialOptions struct {
 type Compression struct {
 	// ServerContextTakeover and ClientContextTakeover let the server's (the
 	// client's) messages refer to earlier ones, where the peer agrees: better
-	// compression of small similar messages for tens of kilobytes per socket
-	// and direction. Either side may refuse it.
+	// compression of small similar messages. It costs memory for as long as the
+	// socket is open: about 1 MiB for the direction that this side compresses,
+	// once it has, and up to 32 KiB for the other. Either side may refuse it.
 	ServerContextTakeover bool
 	ClientContextTakeover bool
 

@@ -68,8 +68,7 @@ func (e *preparedFrame) encode(m *PreparedMessage, f preparedForm) {
 	payload := m.payload
 	if f.bits > 0 {
 		h.RSV1 = true
-		d := deflate.NewDeflater(f.level, f.bits, false)
-		payload, e.err = d.Append(nil, m.payload, true)
+		payload, e.err = deflate.AppendMessage(nil, m.payload, f.level, f.bits)
 		if e.err != nil {
 			return
 		}
