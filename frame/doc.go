@@ -9,22 +9,6 @@
 // and returns pieces of it; a [Sender] appends to the slice it is given.
 // Nothing is ever allocated from a length that a peer declares.
 //
-//	for len(in) > 0 {
-//		ev, n, err := r.Next(in)
-//		if err != nil {
-//			return err // a *frame.Error: its Code goes into our Close frame
-//		}
-//		in = in[n:]
-//		switch ev.Kind {
-//		case frame.NeedMore:
-//			return readMore(in) // keep in, append what arrives, come again
-//		case frame.Data:
-//			message = append(message, ev.Payload...) // ev.Last: complete
-//		case frame.Control:
-//			control(ev.Opcode, ev.Payload) // Ping, Pong or Close
-//		}
-//	}
-//
 // The zero Receiver and the zero Sender are a server's, without compression and
 // without limits. Neither may be used by two goroutines at once, but the two
 // share nothing: one goroutine may receive while another sends.

@@ -7,41 +7,47 @@ import (
 	"github.com/wsmux/websocket/frame"
 )
 
-func ExampleReceiver() {
-	// What a client might send, as two reads bring it.
-	reads := [][]byte{
-		{0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d},
-		{0x51, 0x58, 0x88, 0x80, 0x37, 0xfa, 0x21, 0x3d},
+// A client sends a message and closes; the server has it in two reads.
+func Example() {
+	s := frame.Sender{Side: frame.Client}
+	key := [4]byte{0x37, 0xfa, 0x21, 0x3d} // from crypto/rand, a new one for every frame
+	out, err := s.Append(nil, frame.Header{Fin: true, Opcode: frame.Text, Key: key}, []byte("Hello"))
+	if err != nil {
+		fmt.Println(err)
 	}
+	out, err = s.Append(out, frame.Header{Fin: true, Opcode: frame.Close, Key: key}, nil)
+	if err != nil {
+		fmt.Println(err)
+	}
+
 	r := frame.Receiver{Side: frame.Server, MaxMessage: 1 << 20}
 	var in, message []byte
-	for _, read := range reads {
+	for _, read := range [][]byte{out[:9], out[9:]} {
 		in = append(in, read...)
 		for len(in) > 0 {
 			ev, n, err := r.Next(in)
-			if err != nil {
+			if err != nil { // a *frame.Error, whose Code goes into our Close frame
 				fmt.Println(err)
 				return
 			}
 			in = in[n:]
-			switch ev.Kind {
-			case frame.Data:
-				message = append(message, ev.Payload...)
-				fmt.Printf("%d bytes of %v, last: %v\n", len(ev.Payload), ev.Opcode, ev.Last)
-			case frame.Control:
-				fmt.Println(ev.Opcode)
-			}
 			if ev.Kind == frame.NeedMore {
 				break
 			}
+			fmt.Printf("%v %q\n", ev.Opcode, ev.Payload)
+			if ev.Kind == frame.Data {
+				message = append(message, ev.Payload...)
+			}
+			if ev.Last {
+				fmt.Printf("message %q\n", message)
+			}
 		}
 	}
-	fmt.Printf("%s\n", message)
 	// Output:
-	// 3 bytes of text, last: false
-	// 2 bytes of text, last: true
-	// close
-	// Hello
+	// text "Hel"
+	// text "lo"
+	// message "Hello"
+	// close ""
 }
 
 func ExampleReceiver_error() {
