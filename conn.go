@@ -78,7 +78,6 @@ type Conn struct {
 	overErr    error // nil if over is closed because the peer's Close arrived
 	isOver     bool
 	isGone     bool
-	sentClose  bool
 	finishing  bool          // both Close frames have passed, or we gave up on the peer
 	handshaken chan struct{} // closed when the local closing handshake has its result
 	closeErr   error         // that result

@@ -383,6 +383,7 @@ func (c *Conn) writeFailed(ctx context.Context, n int64, err error, before frame
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		if n == 0 {
 			c.out.sender = before
+			c.stall.restart()
 			return fmt.Errorf("websocket: write: %w", ctx.Err())
 		}
 		return c.abort(&CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("frame cut short: %w", ctx.Err())})
