@@ -328,13 +328,14 @@ func TestH1_18ForbiddenHeaderOfOurs(t *testing.T) {
 // accepted runs a handler that accepts, and gives the socket to the test, which
 // lets the handler return by closing the channel.
 type accepted struct {
+	options *websocket.AcceptOptions
 	ws      chan *websocket.Conn
 	ctx     chan context.Context
 	release chan struct{}
 }
 
 func newAccepted() *accepted {
-	return &accepted{make(chan *websocket.Conn, 1), make(chan context.Context, 1), make(chan struct{})}
+	return &accepted{nil, make(chan *websocket.Conn, 1), make(chan context.Context, 1), make(chan struct{})}
 }
 
 func (a *accepted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -342,7 +343,7 @@ func (a *accepted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	c, err := Accept(w, r, nil)
+	c, err := Accept(w, r, a.options)
 	if err != nil {
 		return
 	}

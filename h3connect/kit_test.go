@@ -23,7 +23,10 @@ import (
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
-func TestMain(m *testing.M) { os.Exit(wstest.Main(m)) }
+func TestMain(m *testing.M) {
+	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	os.Exit(wstest.Main(m))
+}
 
 // patience bounds what must happen soon.
 const patience = 5 * time.Second

@@ -142,7 +142,7 @@ func TestXC18AnswersThatOpenNothing(t *testing.T) {
 			str, _ := p.acceptStream()
 			str.send(c.answer)
 			if c.fin {
-				require.NoError(t, str.Close())
+				_ = str.Close() // fails if the client was faster
 			}
 			r := wantFailure(t, failing)
 			he, ok := errors.AsType[*websocket.HandshakeError](r.err)
@@ -170,7 +170,7 @@ func TestXC18AcceptanceThatEndsTheStream(t *testing.T) {
 	for range 50 { // until FIN and HEADERS come in one packet
 		str, _ := p.acceptStream()
 		str.send(headersFrame(":status: 200"))
-		require.NoError(t, str.Close())
+		_ = str.Close()
 		r := <-first
 		if r.err != nil {
 			_, refused = errors.AsType[*websocket.HandshakeError](r.err)
@@ -204,7 +204,7 @@ func TestAnswersThatCostTheConnection(t *testing.T) {
 			str, _ := p.acceptStream()
 			str.send(c.answer)
 			if c.fin {
-				require.NoError(t, str.Close())
+				_ = str.Close() // fails if the client was faster
 			}
 			ce, ok := errors.AsType[*ConnError](wantFailure(t, failing).err)
 			require.True(t, ok)
