@@ -393,6 +393,20 @@ func TestC11CloseNowAborts(t *testing.T) {
 	})
 }
 
+// "defer c.CloseNow()" is right everywhere: it does not disturb the end of a
+// closing handshake.
+func TestC11CloseNowAfterAClosingHandshakeDoesNothing(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		e.peer.Send(t, wstest.Close(1000, ""))
+		require.NoError(t, e.Close(t.Context(), 1000, ""))
+		require.NoError(t, e.CloseNow())
+		e.peer.WantClose(t, 1000, "the handshake's")
+		require.NoError(t, e.CloseNow())
+		e.wantOrderlyEnd(t, client)
+	})
+}
+
 // C15, WS-17: the closing handshake ends after CloseTimeout, to the
 // nanosecond, whatever the peer sends meanwhile.
 func TestC15WS17CloseTimesOut(t *testing.T) {

@@ -63,7 +63,8 @@ func TestDeflateExamplesOfRFC7692(t *testing.T) {
 	}
 }
 
-// bomb returns a compressed payload that inflates to n MiB of zeros.
+// bomb returns a compressed payload that inflates to so many MiB of zeros. It is
+// not ended: a byte 0 behind it does that.
 func bomb(mib int) []byte {
 	d := newDeflater(15, 9)
 	return bytes.Repeat(d.payload(make([]byte, 1<<20), false), mib)
