@@ -21,10 +21,10 @@ func naiveMask(p []byte, key [4]byte, pos int) []byte {
 func TestMaskFollowsTheFormula(t *testing.T) {
 	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
 	var sizes []int
-	for n := range 300 {
+	for n := range 150 {
 		sizes = append(sizes, n)
 	}
-	for _, around := range []int{512, 576, 640, 1024, 4096} {
+	for _, around := range []int{512, 576, 1024} {
 		for d := -17; d <= 17; d++ {
 			sizes = append(sizes, around+d)
 		}
@@ -36,7 +36,7 @@ func TestMaskFollowsTheFormula(t *testing.T) {
 			buf[i] = byte(i*7 + i>>8)
 		}
 		for offset := range 17 {
-			for pos := range 5 {
+			for pos := range 4 {
 				start := margin - 16 + offset
 				end := start + n
 				want := bytes.Clone(buf)

@@ -62,8 +62,8 @@ func requireUTF8(t testing.TB, p []byte, cut cutter) {
 // alone and at places where the implementation changes its step.
 func TestUTF8EverySequence(t *testing.T) {
 	edges := []byte{
-		0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1,
-		0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFF,
+		0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2,
+		0xDF, 0xE0, 0xE1, 0xED, 0xEE, 0xF0, 0xF1, 0xF4, 0xF5,
 	}
 	for a := range 256 {
 		requireUTF8(t, []byte{byte(a)}, whole)
@@ -71,7 +71,7 @@ func TestUTF8EverySequence(t *testing.T) {
 			requireUTF8(t, []byte{byte(a), byte(b)}, whole)
 		}
 	}
-	for _, around := range [][2]int{{0, 0}, {30, 0}, {28, 32}} {
+	for _, around := range [][2]int{{0, 0}, {30, 1}} {
 		before := strings.Repeat("x", around[0])
 		p := []byte(before + "abcd" + strings.Repeat("y", around[1]))
 		for i := range len(edges) * len(edges) * len(edges) * len(edges) {
@@ -106,7 +106,7 @@ func TestUTF8EveryCodePoint(t *testing.T) {
 	}
 	require.Equal(t, len(p), u.Check(p))
 	require.True(t, u.Complete())
-	for _, n := range []int{1, 2, 3, 7, 31, 32, 33, 63, 65} {
+	for _, n := range []int{1, 7, 33} {
 		u.Reset()
 		for rest := p; len(rest) > 0; {
 			n := min(n, len(rest))
