@@ -11,7 +11,8 @@
 //
 // The zero Receiver and the zero Sender are a server's, without compression and
 // without limits. Neither may be used by two goroutines at once, but the two
-// share nothing: one goroutine may receive while another sends.
+// share nothing: one goroutine may receive while another sends. Both are plain
+// values: a copy keeps the state, to go back to or to go on from.
 //
 // # Errors
 //
