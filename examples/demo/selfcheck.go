@@ -26,8 +26,10 @@ type plan struct {
 }
 
 const (
-	// requesters is how many requests are under way at a time.
-	requesters = 4
+	// requesters is how many requests are under way at a time: as many as an
+	// http.Transport keeps HTTP/1.1 connections for, so that none is opened and
+	// closed for a single request.
+	requesters = http.DefaultMaxIdleConnsPerHost
 
 	// dialPatience is how long opening a socket may take, and checkPatience the
 	// check of one bootstrap.
@@ -50,27 +52,15 @@ type checker struct {
 func (c *checker) check(ctx context.Context) *report {
 	r := &report{URL: "https://" + c.server.host() + "/", OK: true}
 	for _, b := range bootstraps {
-		row := c.bootstrap(ctx, b)
+		t := newTrial(c, b)
+		// Not before the end: a socket's stream may take a little longer to end
+		// than Close, and until then its connection is not idle.
+		defer t.release()
+		row := t.check(ctx)
 		r.Rows = append(r.Rows, row)
 		r.OK = r.OK && row.OK
 	}
 	return r
-}
-
-// bootstrap checks one of them.
-func (c *checker) bootstrap(ctx context.Context, b websocket.Bootstrap) row {
-	c.progress.begin(b.String(), c.plan)
-	defer c.progress.end()
-	if b == websocket.HTTP3 && c.server.noUDP != nil {
-		return row{Bootstrap: b.String(), Problem: fmt.Sprintf("not served, because there is no UDP port %d to be had (%v).\n"+
-			"Choose another with -addr 127.0.0.1:0", c.server.addr.Port, c.server.noUDP)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, checkPatience)
-	defer cancel()
-	t := newTrial(c, b)
-	defer t.release()
-	err := t.run(ctx)
-	return t.row(err)
 }
 
 // A trial is the check of one bootstrap.
@@ -117,6 +107,20 @@ func newTrial(c *checker, b websocket.Bootstrap) *trial {
 	return t
 }
 
+// check runs the trial and sums it up.
+func (t *trial) check(ctx context.Context) row {
+	t.progress.begin(t.bootstrap.String(), t.plan)
+	defer t.progress.end()
+	if t.bootstrap == websocket.HTTP3 && t.server.noUDP != nil {
+		return t.row(fmt.Errorf("not served, because there is no UDP port %d to be had (%w).\n"+
+			"Choose another with -addr 127.0.0.1:0", t.server.addr.Port, t.server.noUDP))
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	return t.row(t.run(ctx))
+}
+
+// release closes the trial's connections.
 func (t *trial) release() {
 	for _, s := range t.sockets {
 		if s.conn != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -113,8 +114,8 @@ func TestCensusCountsWhatIsOpen(t *testing.T) {
 			for _, s := range tr.sockets {
 				require.NoError(t, s.conn.Close(t.Context(), websocket.StatusNormalClosure, ""))
 			}
-			tr.release()
 			assert.Eventually(t, func() bool {
+				tr.release()
 				p := c.server.census.now()
 				return p.Sockets == 0 && p.TCP == 0 && p.QUIC == 0
 			}, 5*time.Second, time.Millisecond)
@@ -263,4 +264,21 @@ func TestInvitationTrustsTheCertificateAndForcesQUIC(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(text, "--user-data-dir="))
 	assert.Equal(t, 1, strings.Count(text, "--enable-features=EnableWebsocketsOverHttp3"))
 	assert.Equal(t, 1, strings.Count(text, "--origin-to-force-quic-on="+c.server.host()))
+}
+
+func TestSilentUDPIsExplained(t *testing.T) {
+	c := start(t, routes)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0") // takes packets and says nothing
+	require.NoError(t, err)
+	defer pc.Close()
+	silent := *c.server
+	silent.addr = net.TCPAddrFromAddrPort(pc.LocalAddr().(*net.UDPAddr).AddrPort())
+	tr := newTrial(&checker{server: &silent, cert: c.cert, plan: small, progress: c.progress}, websocket.HTTP3)
+	defer tr.release()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	row := tr.row(tr.run(ctx))
+	assert.False(t, row.OK)
+	assert.Contains(t, row.Problem, "something blocks UDP to "+pc.LocalAddr().String())
+	assert.Zero(t, row.Sockets)
 }
