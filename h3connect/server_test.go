@@ -414,48 +414,43 @@ func TestH3_05EarlyDataIsRefused(t *testing.T) {
 // CONNECT in it is not accepted.
 func TestH3_05EarlyDataIsAnsweredWith425(t *testing.T) {
 	wstest.NoLeaks(t)
-	addr := servePlain(t, &http3.Server{Handler: site, QUICConfig: &quic.Config{Allow0RTT: true}})
-	// What the client sends behind its first flight is held back, so that the
-	// request is there before the handshake is complete.
-	pc := &heldConn{UDPConn: listenUDP(t), held: make(chan struct{})}
+	answered := make(chan struct{})
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		site(w, r)
+		if r.Method == http.MethodConnect {
+			close(answered)
+		}
+	})
+	addr := servePlain(t, &http3.Server{Handler: h, QUICConfig: &quic.Config{Allow0RTT: true}})
+	// The client hears nothing, and so cannot complete the handshake, until the
+	// request has been answered.
+	pc := &deafConn{UDPConn: listenUDP(t), until: answered}
 	defer pc.Close()
 	early := resume(t, addr, pc)
 	s := early.open(headersFrame(connect()...))
 	s.wantStatus("425")
-	close(pc.held)
 	s.wantEnd()
 	require.True(t, early.qc.ConnectionState().Used0RTT)
 	wantAlive(t, early)
 }
 
-// heldConn drops what is sent after something has been received, until held is
-// closed.
-type heldConn struct {
+// deafConn receives nothing until the channel is closed.
+type deafConn struct {
 	*net.UDPConn
-	received atomic.Bool
-	held     chan struct{}
+	until chan struct{}
 }
 
-func (c *heldConn) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, addr, err := c.UDPConn.ReadFrom(p)
-	c.received.Store(true)
-	return n, addr, err
-}
-
-func (c *heldConn) WriteTo(p []byte, addr net.Addr) (int, error) {
-	if c.received.Load() {
-		select {
-		case <-c.held:
-		default:
-			return len(p), nil
-		}
+func (c *deafConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	select {
+	case <-c.until:
+	case <-time.After(patience):
 	}
-	return c.UDPConn.WriteTo(p, addr)
+	return c.UDPConn.ReadFrom(p)
 }
 
 // resume connects, gets a session ticket, and connects again with 0-RTT if the
 // server lets it, the second time over pc if that is not nil.
-func resume(t testing.TB, addr string, pc *heldConn) *rawPeer {
+func resume(t testing.TB, addr string, pc *deafConn) *rawPeer {
 	_, client := wstest.Certificates()
 	client.NextProtos = []string{http3.NextProtoH3}
 	client.ServerName = "localhost"

@@ -214,8 +214,9 @@ func TestH3_11PeerTakesNothing(t *testing.T) {
 		require.LessOrEqual(t, time.Since(start), 61*time.Second)
 		_, _, err = (<-a.ws).Read(context.Background())
 		require.Error(t, err)
-		_, err = tr.RoundTrip(newBubbleRequest(t))
+		resp, err := tr.RoundTrip(newBubbleRequest(t))
 		require.NoError(t, err, "the connection lives")
+		require.NoError(t, resp.Body.Close())
 	})
 }
 

@@ -1,0 +1,189 @@
+package h3connect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// TestStreamDeadlinesOverQUIC: deadlines end blocked calls, may be moved, and
+// what a write has taken before its deadline is what arrives (OP-05).
+func TestStreamDeadlinesOverQUIC(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	p := dialRaw(t, s.addr)
+	qs, err := p.qc.OpenStream()
+	require.NoError(t, err)
+	local := &stream{qs: qs}
+
+	payload := bytes.Repeat([]byte("0123456789"), 300<<10) // more than any window
+	require.NoError(t, local.SetWriteDeadline(time.Now().Add(30*time.Millisecond)))
+	n, err := local.Write(payload)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Positive(t, n)
+	require.Less(t, n, len(payload))
+	require.NoError(t, local.SetWriteDeadline(longAgo))
+	m, err := local.Write(payload)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Zero(t, m)
+
+	require.NoError(t, local.SetWriteDeadline(time.Time{}))
+	go func() {
+		_, _ = local.Write(payload[n:])
+		_ = local.CloseWrite()
+	}()
+	str, err := s.accept().qc.AcceptStream(soon(t))
+	require.NoError(t, err)
+	got, err := io.ReadAll(&stream{qs: str})
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(payload, got))
+
+	require.NoError(t, local.SetReadDeadline(time.Now().Add(time.Millisecond)))
+	_, err = local.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, local.SetReadDeadline(time.Time{}))
+	_, err = str.Write(dataFrame("x"))
+	require.NoError(t, err)
+	b := make([]byte, 10)
+	n, err = local.Read(b)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(b[:n]))
+	require.NoError(t, local.Abort())
+}
+
+func TestServeFailsWithItsSocket(t *testing.T) {
+	wstest.NoLeaks(t)
+	server, _ := wstest.Certificates()
+	var s Server
+	pc := listenUDP(t)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(pc, http.HandlerFunc(echo), server) }()
+	dial(t, newTransport(t), pc.LocalAddr().String(), nil)
+	require.NoError(t, pc.Close())
+	err := <-done
+	require.Error(t, err)
+	require.NotErrorIs(t, err, http.ErrServerClosed)
+	require.Empty(t, s.served)
+}
+
+func TestDialByName(t *testing.T) {
+	wstest.NoLeaks(t)
+	addr := serve(t, new(Server), http.HandlerFunc(echo))
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	c, resp, err := newTransport(t).Dial(soon(t), "wss://localhost:"+port+"/", nil)
+	require.NoError(t, err, "the server listens on 127.0.0.1 only; ::1 may come first")
+	require.Equal(t, "localhost", resp.TLS.ServerName)
+	wantEcho(t, c, "hello")
+	require.NoError(t, c.CloseNow())
+}
+
+func TestDialUntrustedServer(t *testing.T) {
+	wstest.NoLeaks(t)
+	addr := serve(t, new(Server), http.HandlerFunc(echo))
+	tr := new(Transport)
+	defer tr.Close()
+	_, _, err := tr.Dial(soon(t), "wss://"+addr+"/", nil)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, websocket.ErrNotSupported, "another bootstrap would not trust it either")
+}
+
+func TestDialServerOfAnotherProtocol(t *testing.T) {
+	wstest.NoLeaks(t)
+	server, _ := wstest.Certificates()
+	server.NextProtos = []string{"other"}
+	ln, err := quic.ListenAddr("127.0.0.1:0", server, nil)
+	require.NoError(t, err)
+	defer ln.Close()
+	r := wantFailure(t, goDial(soon(t), newTransport(t), ln.Addr().String(), nil))
+	require.ErrorIs(t, r.err, websocket.ErrNotSupported)
+}
+
+func TestRace(t *testing.T) {
+	ips := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")}
+	winner := new(quic.Conn)
+	hang := func(ctx context.Context) (*quic.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	failure := errors.New("no")
+	certificate := &quic.TransportError{ErrorCode: 0x100 + 42}
+	for _, c := range []struct {
+		name string
+		dial func(ctx context.Context, i int) (*quic.Conn, error)
+		err  error
+		took time.Duration
+	}{
+		{"the first", func(context.Context, int) (*quic.Conn, error) { return winner, nil }, nil, 0},
+		{"the second, as the first hangs", func(ctx context.Context, i int) (*quic.Conn, error) {
+			if i == 0 {
+				return hang(ctx)
+			}
+			return winner, nil
+		}, nil, stagger},
+		{"the third at once, as the others fail", func(_ context.Context, i int) (*quic.Conn, error) {
+			if i < 2 {
+				return nil, failure
+			}
+			return winner, nil
+		}, nil, 0},
+		{"the slow first before the hanging others", func(ctx context.Context, i int) (*quic.Conn, error) {
+			if i > 0 {
+				return hang(ctx)
+			}
+			time.Sleep(time.Second)
+			return winner, nil
+		}, nil, time.Second},
+		{"all fail", func(context.Context, int) (*quic.Conn, error) { return nil, failure }, failure, 0},
+		{"the failure in which the peer spoke", func(_ context.Context, i int) (*quic.Conn, error) {
+			if i == 1 {
+				return nil, certificate
+			}
+			return nil, failure
+		}, certificate, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				qc, err := race(t.Context(), ips, func(ctx context.Context, ip netip.Addr) (*quic.Conn, error) {
+					return c.dial(ctx, int(ip.As4()[3])-1)
+				})
+				require.Equal(t, c.err, err)
+				require.Equal(t, c.err == nil, qc == winner)
+				require.Equal(t, c.took, time.Since(start))
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := race(ctx, ips, func(ctx context.Context, _ netip.Addr) (*quic.Conn, error) { return hang(ctx) })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+	_, err := race(t.Context(), nil, nil)
+	require.Error(t, err)
+}
+
+func TestHostPort(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://example.com/":         "example.com:443",
+		"https://example.com:8443/":    "example.com:8443",
+		"https://[::1]/":               "[::1]:443",
+		"https://[::1]:1/":             "[::1]:1",
+		"https://b\u00fccher.example/": "xn--bcher-kva.example:443",
+	} {
+		r, err := http.NewRequest(http.MethodGet, url, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, hostPort(r.URL))
+	}
+}
