@@ -170,6 +170,7 @@ func (d *Dialer) setup() {
 				return d.dialHTTP1(ctx, targetAt(addr))
 			},
 			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
+			MaxIdleConnsPerHost:    32,
 			IdleConnTimeout:        90 * time.Second,
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 64 << 10,

@@ -1,5 +1,4 @@
-// Client sends its arguments to an echo server, a message each, and prints what
-// comes back.
+// Client sends its arguments to an echo server and prints what comes back.
 package main
 
 import (
@@ -7,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"time"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/negotiate"
@@ -16,14 +14,12 @@ import (
 func main() {
 	url := flag.String("url", "ws://127.0.0.1:8080", "the server's `URL`")
 	flag.Parse()
-	if err := talk(*url, flag.Args()); err != nil {
+	if err := talk(context.Background(), *url, flag.Args()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func talk(url string, messages []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
+func talk(ctx context.Context, url string, messages []string) error {
 	conn, _, err := new(negotiate.Dialer).Dial(ctx, url, nil)
 	if err != nil {
 		return err

@@ -1,5 +1,4 @@
-// Server echoes what sockets send it: ws:// without flags, over HTTP/1.1 and
-// cleartext HTTP/2, and wss:// with a certificate.
+// Server echoes what sockets send it, over HTTP/1.1 and cleartext HTTP/2.
 package main
 
 import (
@@ -13,8 +12,6 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`host:port` to listen on")
-	cert := flag.String("cert", "", "PEM `file` with a certificate; none: no TLS")
-	key := flag.String("key", "", "PEM `file` with its key")
 	flag.Parse()
 	l, err := net.Listen("tcp", *addr)
 	if err != nil {
@@ -22,10 +19,7 @@ func main() {
 	}
 	log.Printf("echoing on %v", l.Addr())
 	srv := &negotiate.Server{Handler: http.HandlerFunc(echo)}
-	if *cert == "" {
-		log.Fatal(srv.Serve(l))
-	}
-	log.Fatal(srv.ServeTLS(l, nil, *cert, *key))
+	log.Fatal(srv.Serve(l)) // or ServeTLS, with a certificate
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
