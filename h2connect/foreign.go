@@ -19,12 +19,14 @@ import (
 // with these limits:
 //
 //   - their deadlines work once only, and one for writing that passes resets the
-//     stream even if nothing was being written; so ours are our own, around two
-//     goroutines that block in their place, and theirs are lifted;
+//     stream even if nothing was being written; so ours are our own. Reading has
+//     a goroutine that blocks in its place; a write that is late is ended by
+//     resetting the stream, which is all that can be done;
 //   - the writer must not be used when the handler has returned: it panics, or
-//     worse belongs to another request by then. The request's context tells, a
-//     moment before; so every use of the writer looks there first, under the
-//     lock that also guards the flag, and what still slips through is caught;
+//     worse belongs to another request by then. So it is used only by those who
+//     write, never by a goroutine of ours; and each use looks first, under the
+//     lock that guards the flag, whether the request's context has ended, which
+//     it does a moment before the writer is taken away;
 //   - END_STREAM is sent by the handler's return and by nothing else. So after
 //     CloseWrite nothing more is expected of the peer, or both would wait;
 //   - the only reset there is has INTERNAL_ERROR.
@@ -43,13 +45,14 @@ type foreign struct {
 	inErr    error
 	inLimit  deadline
 
-	writable sync.Cond
-	out      buffer
 	outErr   error
 	outEnd   bool
-	outLimit deadline
-	writing  sync.Mutex // held around every use of w
-	over     bool       // w must not be used any more; guarded by writing
+	busy     bool      // a write is in progress
+	outLimit time.Time // zero: none
+	outTimer *time.Timer
+
+	writing sync.Mutex // held around every use of w
+	over    bool       // w must not be used any more; guarded by writing
 }
 
 var _ websocket.Stream = (*foreign)(nil)
@@ -75,9 +78,8 @@ func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Para
 	if f.local == nil {
 		f.local = textAddr("")
 	}
-	f.readable.L, f.writable.L = &f.mu, &f.mu
+	f.readable.L = &f.mu
 	go f.readLoop()
-	go f.writeLoop()
 	go f.watch()
 	return sockets.Accepted(r, f, params), nil
 }
@@ -116,36 +118,6 @@ func (f *foreign) readLoop() {
 	}
 }
 
-// writeLoop is the goroutine that blocks in writing the response in place of
-// Write. It ends when everything has been written after CloseWrite, or with the
-// stream.
-func (f *foreign) writeLoop() {
-	chunk := make([]byte, 0, foreignBuffer)
-	for {
-		f.mu.Lock()
-		for f.out.len() == 0 && f.outErr == nil && !f.outEnd {
-			f.writable.Wait()
-		}
-		if f.outErr != nil || f.out.len() == 0 {
-			f.mu.Unlock()
-			return
-		}
-		chunk = chunk[:min(f.out.len(), cap(chunk))]
-		f.out.read(chunk)
-		f.writable.Broadcast()
-		f.mu.Unlock()
-		if err := f.use(func() error {
-			if _, err := f.w.Write(chunk); err != nil {
-				return err
-			}
-			return f.rc.Flush()
-		}); err != nil {
-			f.fail(err)
-			return
-		}
-	}
-}
-
 // use calls what uses the response writer, unless it must not be used any more.
 func (f *foreign) use(call func() error) (err error) {
 	f.writing.Lock()
@@ -177,7 +149,6 @@ func (f *foreign) fail(err error) {
 		f.outErr = err
 	}
 	f.readable.Broadcast()
-	f.writable.Broadcast()
 }
 
 // Read implements websocket.Stream.
@@ -202,27 +173,69 @@ func (f *foreign) Read(p []byte) (int, error) {
 }
 
 // Write implements websocket.Stream.
-func (f *foreign) Write(p []byte) (n int, err error) {
+func (f *foreign) Write(p []byte) (int, error) {
+	if err := f.beginWrite(); err != nil {
+		return 0, err
+	}
+	n := 0
+	err := f.use(func() (err error) {
+		if n, err = f.w.Write(p); err != nil {
+			return err
+		}
+		return f.rc.Flush()
+	})
+	return n, f.endWrite(err)
+}
+
+// beginWrite says that a write begins, and has its deadline watched.
+func (f *foreign) beginWrite() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for {
-		switch {
-		case f.outErr != nil:
-			return n, f.outErr
-		case f.outEnd:
-			return n, errWriteEnded
-		case f.outLimit.passed():
-			return n, os.ErrDeadlineExceeded
-		}
-		m := min(len(p), foreignBuffer-f.out.len())
-		f.out.append(p[:m])
-		p, n = p[m:], n+m
-		f.writable.Broadcast()
-		if len(p) == 0 {
-			return n, nil
-		}
-		f.outLimit.wait(&f.writable)
+	switch {
+	case f.outErr != nil:
+		return f.outErr
+	case f.outEnd:
+		return errWriteEnded
+	case !f.outLimit.IsZero() && !time.Now().Before(f.outLimit):
+		return os.ErrDeadlineExceeded
 	}
+	f.busy = true
+	f.armTimer()
+	return nil
+}
+
+func (f *foreign) endWrite(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = false
+	if f.outTimer != nil {
+		f.outTimer.Stop()
+	}
+	if err != nil && f.outErr == nil {
+		f.outErr = err
+	}
+	return f.outErr
+}
+
+// armTimer has a write in progress ended at the deadline. f.mu is held.
+func (f *foreign) armTimer() {
+	if f.outTimer != nil {
+		f.outTimer.Stop()
+	}
+	if f.outLimit.IsZero() || !f.busy {
+		return
+	}
+	f.outTimer = time.AfterFunc(time.Until(f.outLimit), func() {
+		f.mu.Lock()
+		late := f.busy && !f.outLimit.IsZero() && !time.Now().Before(f.outLimit)
+		if late && f.outErr == nil {
+			f.outErr = os.ErrDeadlineExceeded
+		}
+		f.mu.Unlock()
+		if late {
+			f.reset()
+		}
+	})
 }
 
 // CloseWrite implements websocket.Stream as far as it can be done.
@@ -234,7 +247,6 @@ func (f *foreign) CloseWrite() error {
 		f.inErr = io.EOF
 	}
 	f.readable.Broadcast()
-	f.writable.Broadcast()
 	return nil
 }
 
@@ -251,19 +263,26 @@ func (f *foreign) Abort() error {
 		return nil
 	}
 	f.fail(net.ErrClosed)
-	past := time.Unix(1, 0)
-	// Not by use: a blocked write is what it has to end, and deadlines may be
-	// set from any goroutine while the handler runs.
+	f.reset()
+	return nil
+}
+
+// reset resets the stream, and ends a write that is blocked, by a deadline that
+// has passed.
+func (f *foreign) reset() {
+	// Not by use: a blocked write is what it has to end. Deadlines may be set
+	// from any goroutine while the handler runs; that it may have returned this
+	// very moment is what the recover is for.
 	go func() {
 		defer func() { _ = recover() }()
 		select {
 		case <-f.done:
 		default:
+			past := time.Unix(1, 0)
 			_ = f.rc.SetWriteDeadline(past)
 			_ = f.rc.SetReadDeadline(past)
 		}
 	}()
-	return nil
 }
 
 // SetReadDeadline implements websocket.Stream.
@@ -278,7 +297,8 @@ func (f *foreign) SetReadDeadline(t time.Time) error {
 func (f *foreign) SetWriteDeadline(t time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.outLimit.set(t, &f.writable)
+	f.outLimit = t
+	f.armTimer()
 	return nil
 }
 
