@@ -38,6 +38,12 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 			return 0, nil, err
 		}
 	}
+	if !in.open && len(in.ahead) == 0 {
+		t, p, ok, err := c.readFrame(ctx, buf)
+		if ok || err != nil {
+			return t, p, err
+		}
+	}
 	dst := append(buf[:0], in.partial...)
 	in.partial = nil
 	for {
@@ -57,6 +63,39 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 			return in.messageType, dst, c.endMessage()
 		}
 	}
+}
+
+// readFrame is the short way for the common case: an uncompressed message in one
+// frame that the buffer holds whole. Otherwise it leaves everything to the long
+// way and returns false.
+func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, bool, error) {
+	in := &c.in
+	if in.r == in.w && c.err.Load() == nil {
+		if err := c.fill(ctx); err != nil {
+			return 0, nil, false, err
+		}
+	}
+	if c.err.Load() != nil { // perhaps closed while it waited
+		return 0, nil, false, nil
+	}
+	b := in.buf[in.r:in.w]
+	h, n, err := frame.ParseHeader(b)
+	whole := err == nil && n > 0 && h.Length <= int64(len(b)-n)
+	if !whole || !h.Fin || h.RSV1 || h.Opcode != frame.Text && h.Opcode != frame.Binary {
+		return 0, nil, false, nil
+	}
+	in.recv.MaxMessage = c.readLimit.Load()
+	ev, n, err := in.recv.Next(b)
+	in.r += n
+	if err != nil {
+		return 0, nil, false, c.breach(err)
+	}
+	if !ev.Last { // bad text: the long way finds out where
+		in.begin(c.takePart(ev))
+		return 0, nil, false, nil
+	}
+	in.count.frames++
+	return MessageType(ev.Opcode), append(buf[:0], ev.Payload...), true, nil
 }
 
 // Reader begins to read the next message and returns a reader that yields its
@@ -169,6 +208,12 @@ func (c *Conn) nextPiece(ctx context.Context, dst *[]byte) error {
 	if err != nil {
 		return err
 	}
+	in.begin(p)
+	return nil
+}
+
+// begin makes p the piece to be consumed next.
+func (in *inbound) begin(p part) {
 	if p.first {
 		in.open = true
 		in.messageType = MessageType(p.opcode)
@@ -177,7 +222,6 @@ func (c *Conn) nextPiece(ctx context.Context, dst *[]byte) error {
 		in.text.Reset()
 	}
 	in.piece, in.last = p.payload, p.last
-	return nil
 }
 
 // readDirect reads payload of the frame in progress, of which rest bytes are to
