@@ -72,6 +72,7 @@ type conn struct {
 	mu      sync.Mutex
 	streams map[uint32]*stream
 	lastIn  uint32 // highest id of a stream that the peer opened
+	passed  passedIDs
 	nextOut uint32 // next id of a stream that we open
 	slots   int    // streams open, or closed with their handler running
 
@@ -453,32 +454,4 @@ func networkError(err error) *ConnError {
 		err = io.ErrUnexpectedEOF
 	}
 	return &ConnError{Remote: !errors.Is(err, net.ErrClosed), Err: err}
-}
-
-// recentIDs remembers the streams we have reset lately.
-type recentIDs struct {
-	ids  []uint32
-	next int
-}
-
-// recentResets is how many are remembered: as many as the reset bucket lets
-// happen at once.
-const recentResets = 1024
-
-func (r *recentIDs) add(id uint32) {
-	if len(r.ids) < recentResets {
-		r.ids = append(r.ids, id)
-		return
-	}
-	r.ids[r.next] = id
-	r.next = (r.next + 1) % recentResets
-}
-
-func (r *recentIDs) has(id uint32) bool {
-	for _, x := range r.ids {
-		if x == id {
-			return true
-		}
-	}
-	return false
 }

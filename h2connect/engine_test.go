@@ -506,6 +506,28 @@ func TestH2_21FramesOnClosedAndHalfClosedStreams(t *testing.T) {
 	p.wantGoAway(http2.ErrCodeStreamClosed, "a closed stream cannot be opened again")
 }
 
+// Identifiers only go up: one that was passed over was never a stream that
+// could be closed.
+func TestH2_21StreamsThatWerePassedOverCannotBeOpened(t *testing.T) {
+	for _, id := range []uint32{1, 5, 7} {
+		p := clientOf(t, nil, ordinary())
+		p.greet()
+		p.served(3)
+		p.served(9)
+		p.served(11)
+		p.headers(id, true, get("/hello")...)
+		p.wantGoAway(http2.ErrCodeProtocol, fmt.Sprintf("stream %d comes after stream 11", id))
+		p.hangUp()
+	}
+	p := clientOf(t, nil, ordinary())
+	p.greet()
+	for i := range uint32(1000) {
+		p.served(3 + 4*i)
+	}
+	p.headers(3999-4, true, get("/hello")...)
+	p.wantGoAway(http2.ErrCodeStreamClosed, "this one was a stream")
+}
+
 func TestH2_23AStreamNobodyReadsStallsNobody(t *testing.T) {
 	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stalled" {

@@ -221,7 +221,7 @@ func (c *conn) streamViolation(id uint32, v *violation) error {
 		if c.side == clientSide || id%2 == 0 {
 			return connViolation(v.code, v.rule)
 		}
-		c.lastIn = id
+		c.openedIn(id)
 	}
 	st := c.streams[id]
 	if st == nil {
@@ -251,6 +251,12 @@ func (c *conn) idle(id uint32) bool {
 		return id > c.lastIn
 	}
 	return id >= c.nextOut
+}
+
+// openedIn says that the peer has used id for the first time. c.mu is held.
+func (c *conn) openedIn(id uint32) {
+	c.passed.opened(c.lastIn, id)
+	c.lastIn = id
 }
 
 // opensPeer reports whether streams of this id are the peer's to open: odd ones
@@ -483,11 +489,11 @@ func (c *conn) onHeaders(b *block) error {
 	isNew := c.opensPeer(b.stream) && b.stream > c.lastIn
 	late := st == nil && c.ignored(b.stream)
 	if isNew {
-		c.lastIn = b.stream
+		c.openedIn(b.stream)
 		late = c.goneAway
 	}
 	ended := st != nil && st.recvEnded
-	idle := c.idle(b.stream)
+	idle, passed := c.idle(b.stream), c.passed.has(b.stream)
 	if late && !c.glitches.take() {
 		c.mu.Unlock()
 		return errGlitches
@@ -504,7 +510,10 @@ func (c *conn) onHeaders(b *block) error {
 		return c.role.more(st, b)
 	case isNew && c.side == serverSide:
 		return c.role.opened(b)
-	case isNew || idle:
+	case isNew || idle || passed:
+		// "An endpoint that receives an unexpected stream identifier MUST
+		// respond with a connection error […] of type PROTOCOL_ERROR"
+		// (RFC 9113 §5.1.1).
 		return connViolation(http2.ErrCodeProtocol, "HEADERS on a stream that cannot be opened")
 	}
 	return connViolation(http2.ErrCodeStreamClosed, "HEADERS on a closed stream")
