@@ -21,13 +21,14 @@ type ClientConn struct {
 	away     bool          // the server has sent GOAWAY: no new streams
 	changed  chan struct{} // closed and replaced when a stream may have become free
 	waiting  int           // callers that wait for changed
-	onChange func()        // called without the lock when the state may have changed
+	onChange func()        // called when the state may have changed
+	over     chan struct{} // closed when the connection has said its last word
 }
 
 // newClientConn starts the engine on nc.
 func newClientConn(nc net.Conn, limits Limits) *ClientConn {
 	c := newConn(nc, clientSide, limits)
-	cc := &ClientConn{c: c, changed: make(chan struct{})}
+	cc := &ClientConn{c: c, changed: make(chan struct{}), over: make(chan struct{})}
 	c.role = cc
 	c.mu.Lock()
 	c.out = append(c.out, http2.ClientPreface...)
@@ -140,7 +141,11 @@ func (cc *ClientConn) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	return cc.roundTrip(req)
+	resp, begun, err := cc.roundTrip(req)
+	if !begun {
+		closeBody(req)
+	}
+	return resp, err
 }
 
 // WaitForSettings waits for the server's first SETTINGS frame and reports
@@ -152,8 +157,10 @@ func (cc *ClientConn) WaitForSettings(ctx context.Context) (extendedConnect bool
 	case <-c.peerReady:
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
-	case <-c.done:
-		return false, notProcessed{c.err}
+	case <-cc.over:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return false, notProcessed{c.cause()}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -236,7 +243,16 @@ func (cc *ClientConn) closed(st *stream, err error) {
 var errNoResponse = errors.New("h2connect: the stream ended without a response")
 
 // ended implements role.
-func (cc *ClientConn) ended() { cc.slotsChanged() }
+func (cc *ClientConn) ended() {
+	cc.slotsChanged()
+	select {
+	case <-cc.over:
+	default:
+		if cc.c.dead() {
+			close(cc.over)
+		}
+	}
+}
 
 // errNotSupported says that the server does not speak RFC 8441.
 func errNotSupported(why string) error {

@@ -109,12 +109,13 @@ type conn struct {
 	idleTimer *time.Timer
 	idleSince time.Time
 
-	goneAway  bool        // we have sent a final GOAWAY: no new streams
-	lastTaken uint32      // the last id of that GOAWAY
-	dying     atomic.Bool // a fatal GOAWAY is queued: what comes is discarded
-	lingering bool        // the last frame is queued: close after Limits.Linger
-	err       *ConnError  // why it has ended; nil while it has not
-	done      chan struct{}
+	goneAway    bool        // we have sent a final GOAWAY: no new streams
+	lastTaken   uint32      // the last id of that GOAWAY
+	dying       atomic.Bool // a fatal GOAWAY is queued: what comes is discarded
+	lingering   bool        // the last frame is queued: close after Limits.Linger
+	lingerTimer *time.Timer
+	err         *ConnError // why it has ended; nil while it has not
+	done        chan struct{}
 }
 
 func newConn(nc net.Conn, s side, limits Limits) *conn {
@@ -212,17 +213,22 @@ func (c *conn) die(v *violation) {
 	c.flush()
 }
 
-// linger closes the connection when the last frame has had time to arrive. A
-// reset of the connection, which is what closing it with bytes unread comes to,
-// could overtake it. c.mu is held.
+// linger closes the connection when the last frame, which is queued or on its
+// way, has had time to arrive. A reset of the connection, which is what closing
+// it with bytes unread comes to, could overtake it. c.mu is held.
 func (c *conn) linger() {
 	if c.lingering {
 		return
 	}
 	c.lingering = true
-	time.AfterFunc(c.limits.Linger, func() {
+	c.lingerTimer = time.AfterFunc(c.limits.Linger, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if c.err == nil && (c.flushing || c.sendable()) {
+			// The peer is slow to take it; WriteStall bounds how slow.
+			c.lingerTimer.Reset(c.limits.Linger)
+			return
+		}
 		c.end(&ConnError{Err: net.ErrClosed})
 	})
 }
@@ -234,7 +240,7 @@ func (c *conn) end(cause *ConnError) {
 	}
 	c.err = cause
 	c.failStreams(cause)
-	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer} {
+	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer} {
 		if t != nil {
 			t.Stop()
 		}

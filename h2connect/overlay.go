@@ -148,7 +148,21 @@ func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
 	if cc == nil {
 		return nil, http.ErrSkipAltProtocol
 	}
-	return cc.roundTrip(req)
+	resp, begun, err := cc.roundTrip(req)
+	if err != nil && mayTryAgain(req, begun, err) {
+		return nil, http.ErrSkipAltProtocol
+	}
+	if !begun {
+		closeBody(req)
+	}
+	return resp, err
+}
+
+// mayTryAgain reports whether t1 may send again a request that failed with err:
+// the server has not looked at it, and its body is as it was or can be had again,
+// which is t1's to see to.
+func mayTryAgain(req *http.Request, begun bool, err error) bool {
+	return retryable(err) && (!begun || !hasContent(req) || req.GetBody != nil)
 }
 
 // negotiated takes over a connection that t1 has opened for a request of its
@@ -207,7 +221,14 @@ func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !oc.cc.tryReserve() {
 		return nil, noCachedConn{}
 	}
-	return oc.cc.roundTrip(req)
+	resp, begun, err := oc.cc.roundTrip(req)
+	if err != nil && mayTryAgain(req, begun, err) {
+		return nil, noCachedConn{}
+	}
+	if !begun {
+		closeBody(req)
+	}
+	return resp, err
 }
 
 // Close, Err, Reserve, Release, Available and InFlight are what http.ClientConn

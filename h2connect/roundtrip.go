@@ -44,17 +44,18 @@ const expectTime = time.Second
 const maxInforms = 64
 
 // roundTrip sends req on a stream of its own and waits for the response's header
-// block. The caller has reserved the stream; req's body is closed in any case.
-func (cc *ClientConn) roundTrip(req *http.Request) (*http.Response, error) {
+// block. The caller has reserved the stream. If begun is false nothing has been
+// sent, and req's body is as it was; otherwise it will be closed.
+func (cc *ClientConn) roundTrip(req *http.Request) (resp *http.Response, begun bool, err error) {
 	st, err := cc.open(req, "")
 	if err != nil {
-		closeBody(req)
-		return nil, err
+		return nil, false, err
 	}
 	if hasContent(req) {
 		go st.sendContent(req)
 	}
-	return st.exchange.wait(st, req.Context())
+	resp, err = st.exchange.wait(st, req.Context())
+	return resp, true, err
 }
 
 // wait waits for the response's header block.

@@ -88,19 +88,26 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			closeBody(req)
 			return nil, err
 		}
-		resp, err := cc.roundTrip(req)
-		if err == nil || try == maxTries || !retryable(err) {
-			return resp, err
+		resp, begun, err := cc.roundTrip(req)
+		if err == nil {
+			return resp, nil
 		}
-		if req, err = again(req, err); err != nil {
+		if try == maxTries || !retryable(err) {
+			if !begun {
+				closeBody(req)
+			}
+			return nil, err
+		}
+		if req, err = again(req, begun, err); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// again returns a request to be sent in place of req, which failed with cause.
-func again(req *http.Request, cause error) (*http.Request, error) {
-	if !hasContent(req) {
+// again returns a request to be sent in place of req, which failed with cause;
+// begun says whether its body may have been touched.
+func again(req *http.Request, begun bool, cause error) (*http.Request, error) {
+	if !begun || !hasContent(req) {
 		return req, nil
 	}
 	if req.GetBody == nil {
