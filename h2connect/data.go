@@ -1,0 +1,146 @@
+package h2connect
+
+import (
+	"io"
+
+	"golang.org/x/net/http2"
+)
+
+// readData takes a DATA frame (RFC 9113 §6.1). All of it, padding included,
+// counts against the windows of connection and stream, whatever becomes of it.
+func (c *conn) readData(fh http2.FrameHeader) error {
+	if fh.StreamID == 0 {
+		return connViolation(http2.ErrCodeProtocol, "DATA on stream 0")
+	}
+	content, padding := int(fh.Length), 0
+	if fh.Flags.Has(http2.FlagDataPadded) {
+		if content == 0 {
+			return connViolation(http2.ErrCodeProtocol, "padding without a length")
+		}
+		p, err := c.in.next(1)
+		if err != nil {
+			return err
+		}
+		padding = int(p[0])
+		content -= 1 + padding
+		if content < 0 {
+			return connViolation(http2.ErrCodeProtocol, "padding longer than the frame")
+		}
+	}
+	st, err := c.admitData(fh, content)
+	if st == nil {
+		if fatal(err) {
+			return err
+		}
+		if err := c.in.skip(content + padding); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.giveConn(int(fh.Length))
+		c.mu.Unlock()
+		return err
+	}
+	if err := c.deliver(st, content); err != nil {
+		return err
+	}
+	if err := c.in.skip(padding); err != nil {
+		return err
+	}
+	return c.dataDone(st, fh, int(fh.Length)-content)
+}
+
+func fatal(err error) bool {
+	v, ok := err.(*violation)
+	return ok && v.fatal
+}
+
+// admitData accounts for a DATA frame and finds its stream. Without a stream
+// the payload is to be dropped; the error says what else is to be done.
+func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := fh.StreamID
+	if c.idle(id) {
+		return nil, connViolation(http2.ErrCodeProtocol, "DATA on an idle stream")
+	}
+	if !c.inConn.take(fh.Length) {
+		return nil, connViolation(http2.ErrCodeFlowControl, "connection window exceeded")
+	}
+	st := c.streams[id]
+	if st == nil && c.ignored(id) {
+		if !c.glitches.take() {
+			return nil, errGlitches
+		}
+		return nil, nil
+	}
+	if st == nil || st.recvEnded {
+		return nil, streamViolation(http2.ErrCodeStreamClosed, "DATA on a closed stream")
+	}
+	if st.exchange != nil && !st.exchange.final {
+		return nil, malformed("DATA before the response")
+	}
+	if !st.recv.take(fh.Length) {
+		return nil, streamViolation(http2.ErrCodeFlowControl, "stream window exceeded")
+	}
+	end := fh.Flags.Has(http2.FlagDataEndStream)
+	if content == 0 && !end {
+		c.empties++
+		if n := c.limits.EmptyData; n >= 0 && c.empties > n {
+			return nil, connViolation(http2.ErrCodeEnhanceYourCalm, "too many empty DATA frames")
+		}
+	}
+	st.received += int64(content)
+	if st.declared >= 0 && (st.received > st.declared || end && st.received < st.declared) {
+		return nil, streamViolation(http2.ErrCodeProtocol, "content is not as long as content-length says")
+	}
+	return st, nil
+}
+
+// deliver moves n bytes of content from the connection's buffer to the stream.
+func (c *conn) deliver(st *stream, n int) error {
+	for first := true; n > 0; first = false {
+		p, err := c.in.next(n)
+		if err != nil {
+			return err
+		}
+		n -= len(p)
+		buffered, increment, consumed := st.recv.deliver(p)
+		if buffered > 0 {
+			c.buffered.Add(int64(buffered))
+		}
+		if first && consumed && c.empties > 0 {
+			c.empties--
+		}
+		if increment > 0 {
+			c.mu.Lock()
+			c.credit(st, increment)
+			c.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// dataDone settles a DATA frame: padding has been consumed as it stands, the
+// connection's credit returns, and the stream may have ended.
+func (c *conn) dataDone(st *stream, fh http2.FrameHeader, padding int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if padding > 0 {
+		c.credit(st, st.recv.give(padding))
+	}
+	c.giveConn(int(fh.Length))
+	if fh.Flags.Has(http2.FlagDataEndStream) {
+		c.peerEnded(st)
+	}
+	return nil
+}
+
+// peerEnded says that the peer has ended its direction of st. c.mu is held.
+func (c *conn) peerEnded(st *stream) {
+	if st.gone || st.recvEnded {
+		return
+	}
+	st.recvEnded = true
+	st.recv.end(io.EOF)
+	c.halfClosed(st)
+}

@@ -1,0 +1,117 @@
+package h2connect
+
+import (
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// readHeaders takes a header block: a HEADERS frame and its CONTINUATIONs
+// (RFC 9113 §4.3, §6.10). Each frame counts, however empty, and the whole has to
+// arrive in time. The block is decoded to its end even if nobody will look at
+// it, because the decoder's table depends on it.
+func (c *conn) readHeaders(fh http2.FrameHeader) error {
+	f, err := c.fr.ReadFrameForHeader(fh)
+	if err != nil {
+		if _, ok := err.(http2.StreamError); ok {
+			// The block is lost, and with it the decoder's table.
+			return connViolation(http2.ErrCodeProtocol, "padding longer than the frame")
+		}
+		return err
+	}
+	hf := f.(*http2.HeadersFrame)
+	b := &c.block
+	b.reset(fh.StreamID, hf.StreamEnded())
+	if hf.HasPriority() && hf.Priority.StreamDep == fh.StreamID {
+		b.malformed = "stream depends on itself"
+	}
+	if err := c.decode(hf.HeaderBlockFragment()); err != nil {
+		return err
+	}
+	if !hf.HeadersEnded() {
+		if err := c.readContinuations(); err != nil {
+			return err
+		}
+	}
+	if err := c.dec.Close(); err != nil {
+		return connViolation(http2.ErrCodeCompression, "truncated header block")
+	}
+	return c.onHeaders(b)
+}
+
+func (c *conn) readContinuations() error {
+	late := time.AfterFunc(c.limits.Preface, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.end(&ConnError{Err: timeoutError("header block not complete in time")})
+	})
+	defer late.Stop()
+	for {
+		fh, err := c.fr.ReadFrameHeader() // sees to it that it is a CONTINUATION
+		if err != nil {
+			return err
+		}
+		c.block.continuations++
+		if c.block.continuations > c.limits.Continuations {
+			return connViolation(http2.ErrCodeEnhanceYourCalm, "too many CONTINUATION frames")
+		}
+		f, err := c.fr.ReadFrameForHeader(fh)
+		if err != nil {
+			return err
+		}
+		cf := f.(*http2.ContinuationFrame)
+		if err := c.decode(cf.HeaderBlockFragment()); err != nil {
+			return err
+		}
+		if cf.HeadersEnded() {
+			return nil
+		}
+	}
+}
+
+func (c *conn) decode(fragment []byte) error {
+	if _, err := c.dec.Write(fragment); err != nil {
+		return connViolation(http2.ErrCodeCompression, "invalid header block")
+	}
+	if c.block.wayTooLarge() {
+		return connViolation(http2.ErrCodeEnhanceYourCalm, "header block too large")
+	}
+	return nil
+}
+
+// onHeaders finds the stream that a header block belongs to (RFC 9113 §5.1).
+func (c *conn) onHeaders(b *block) error {
+	c.mu.Lock()
+	st := c.streams[b.stream]
+	isNew := c.opensPeer(b.stream) && b.stream > c.lastIn
+	late := st == nil && c.ignored(b.stream)
+	if isNew {
+		c.openedIn(b.stream)
+		late = c.goneAway
+	}
+	ended := st != nil && st.recvEnded
+	idle, passed := c.idle(b.stream), c.passed.has(b.stream)
+	if late && !c.glitches.take() {
+		c.mu.Unlock()
+		return errGlitches
+	}
+	c.mu.Unlock()
+	switch {
+	case late:
+		return nil
+	case ended:
+		return streamViolation(http2.ErrCodeStreamClosed, "HEADERS on a half-closed stream")
+	case st != nil && b.malformed != "":
+		return streamViolation(http2.ErrCodeProtocol, b.malformed)
+	case st != nil:
+		return c.role.more(st, b)
+	case isNew && c.side == serverSide:
+		return c.role.opened(b)
+	case isNew || idle || passed:
+		// "An endpoint that receives an unexpected stream identifier MUST
+		// respond with a connection error […] of type PROTOCOL_ERROR"
+		// (RFC 9113 §5.1.1).
+		return connViolation(http2.ErrCodeProtocol, "HEADERS on a stream that cannot be opened")
+	}
+	return connViolation(http2.ErrCodeStreamClosed, "HEADERS on a closed stream")
+}
