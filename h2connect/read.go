@@ -51,7 +51,10 @@ func (c *conn) readFrame() error {
 		// "The SETTINGS frame […] MUST be the first frame" (RFC 9113 §3.4).
 		return connViolation(http2.ErrCodeProtocol, "first frame is not SETTINGS")
 	}
-	err = c.framerError(c.dispatch(fh))
+	if err = c.dispatch(fh); err == nil {
+		return nil
+	}
+	err = c.framerError(err)
 	if v, ok := err.(*violation); ok && !v.fatal {
 		return c.streamViolation(fh.StreamID, v)
 	}
@@ -115,8 +118,6 @@ func (c *conn) framerError(err error) error {
 	var ce http2.ConnectionError
 	var se http2.StreamError
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, http2.ErrFrameTooLarge):
 		return connViolation(http2.ErrCodeFrameSize, "frame too large")
 	case errors.As(err, &ce):

@@ -3,9 +3,11 @@ package h2connect
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -377,4 +379,53 @@ func TestCloseErrorsAreTyped(t *testing.T) {
 	var conn *ConnError
 	require.True(t, errors.As(err, &conn), "%v", err)
 	assert.True(t, conn.Remote)
+}
+
+func TestServerWithoutHTTP2IsNotSupported(t *testing.T) {
+	for name, protos := range map[string][]string{"refuses by alert": {"http/1.1"}, "knows no ALPN": nil} {
+		config, client := wstest.Certificates()
+		config.NextProtos = protos
+		ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
+		require.NoError(t, err)
+		go func() {
+			for {
+				nc, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				nc.(*tls.Conn).Handshake()
+				nc.Close()
+			}
+		}()
+		_, _, err = Dial(testContext(t), "wss://"+ln.Addr().String()+"/ws", &websocket.DialOptions{TLSClientConfig: client})
+		require.ErrorIs(t, err, websocket.ErrNotSupported, name)
+		ln.Close()
+	}
+}
+
+func TestConnStateTellsOfStreams(t *testing.T) {
+	var mu sync.Mutex
+	var states []http.ConnState
+	s := startTLS(t, nil, socketHandler(), func(srv *http.Server) {
+		srv.ConnState = func(_ net.Conn, state http.ConnState) {
+			mu.Lock()
+			defer mu.Unlock()
+			states = append(states, state)
+		}
+	})
+	tr := testTransport(t)
+	resp, err := (&http.Client{Transport: tr}).Get(s.url("/hello"))
+	require.NoError(t, err)
+	readAll(t, resp.Body)
+	want := []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateActive, http.StateIdle}
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(states) == len(want)
+	}, 5*time.Second, time.Millisecond)
+	closeTransport(tr)
+	require.NoError(t, s.Shutdown(testContext(t)))
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Equal(t, append(want, http.StateClosed), states)
 }

@@ -98,6 +98,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	}
 	st.watchStall()
 	s.writing, s.header, s.payload = false, nil, nil
+	s.cond.Broadcast() // for a second writer
 	if st.queue != nil && s.pending() == 0 {
 		st.queue.remove(st)
 	}

@@ -190,8 +190,9 @@ func (cc *ClientConn) closeIfIdle() {
 }
 
 // NewClientConn runs the engine on a connection that exists and on which the
-// server is known to speak HTTP/2: over TLS, because ALPN chose h2. The
-// connection is the ClientConn's from then on; it does not join the pool.
+// server is known to speak HTTP/2: over TLS, whose handshake has been performed,
+// because ALPN chose h2. The connection is the ClientConn's from then on, but
+// not if there is an error; it does not join the pool.
 func (t *Transport) NewClientConn(nc net.Conn) (*ClientConn, error) {
 	if tc, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		if err := checkTLS(tc.ConnectionState()); err != nil {
@@ -202,11 +203,11 @@ func (t *Transport) NewClientConn(nc net.Conn) (*ClientConn, error) {
 }
 
 // checkTLS checks what RFC 9113 §9.2 demands of a TLS connection, as far as a
-// client has to. A connection whose handshake is still to come says nothing.
+// client has to.
 func checkTLS(state tls.ConnectionState) error {
 	switch {
 	case !state.HandshakeComplete:
-		return nil
+		return errors.New("h2connect: the TLS handshake is still to come")
 	case state.NegotiatedProtocol != nextProto:
 		return errNotSupported("the server did not choose HTTP/2")
 	case state.Version < tls.VersionTLS12:
@@ -252,17 +253,21 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 		return dial(ctx, "tcp", addr)
 	}
 	if t.DialTLSContext != nil {
-		return t.DialTLSContext(ctx, "tcp", addr)
+		dial = t.DialTLSContext
 	}
 	nc, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(nc, clientTLS(config, u.Hostname()))
+	tc, ok := nc.(*tls.Conn)
+	if t.DialTLSContext == nil {
+		tc = tls.Client(nc, clientTLS(config, u.Hostname()))
+	} else if !ok {
+		return nc, nil
+	}
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
-		var alert tls.AlertError
-		if errors.As(err, &alert) && alert == noApplicationProtocol {
+		if refusedALPN(err) {
 			return nil, fmt.Errorf("%w: %w", errNotSupported("the server does not speak HTTP/2"), err)
 		}
 		return nil, err
@@ -270,7 +275,14 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 	return tc, nil
 }
 
-const noApplicationProtocol = 120 // the TLS alert of RFC 7301 §3.2
+// refusedALPN reports whether a TLS handshake failed with the server's alert
+// no_application_protocol (RFC 7301 §3.2). Over TCP crypto/tls reports alerts by
+// a type of its own that is known only by its text, which is that of AlertError.
+func refusedALPN(err error) bool {
+	const noApplicationProtocol = tls.AlertError(120)
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == noApplicationProtocol.Error()
+}
 
 // clientTLS prepares a configuration for a connection to host.
 func clientTLS(config *tls.Config, host string) *tls.Config {
