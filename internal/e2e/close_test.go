@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// C1, C2 over real transports, in both directions.
+func TestCloseBothDirections(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		for _, c := range []struct {
+			code   websocket.StatusCode
+			reason string
+		}{{1000, ""}, {1001, "going"}, {3000, "réason"}, {4999, "custom"}, {websocket.StatusNoStatusReceived, ""}} {
+			for _, fromServer := range []bool{true, false} {
+				p := tr.connect(t, nil, nil)
+				closer, other := p.client, p.server
+				if fromServer {
+					closer, other = p.server, p.client
+				}
+				ended := begin(func() error { _, _, err := other.Read(context.Background()); return err })
+				require.NoError(t, closer.Close(soon(t), c.code, c.reason))
+				err := <-ended
+				ce := wantEnd(t, err, c.code, true)
+				assert.Equal(t, c.reason, ce.Reason)
+				_, _, err = closer.Read(soon(t))
+				wantEnd(t, err, c.code, false)
+				require.ErrorIs(t, err, net.ErrClosed)
+				require.NoError(t, other.Close(soon(t), 1000, ""), "the peer had closed")
+				require.Error(t, other.Write(soon(t), websocket.MessageText, nil))
+			}
+		}
+	})
+}
+
+// C16 over real transports.
+func TestBothSidesCloseAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		for range 10 {
+			p := tr.connect(t, nil, nil)
+			other := begin(func() error { return p.server.Close(soon(t), 1000, "") })
+			require.NoError(t, p.client.Close(soon(t), 1000, ""))
+			require.NoError(t, <-other)
+		}
+	})
+}
+
+// C5, C11: an abort of one side is 1006 on the other.
+func TestAbortIs1006AtTheOtherEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		for name := range (pair{}).ends() {
+			t.Run(name, func(t *testing.T) {
+				ends := tr.connect(t, nil, nil).ends()[name]
+				require.NoError(t, ends[0].Write(soon(t), websocket.MessageText, []byte("before")))
+				wantMessage(t, ends[1], websocket.MessageText, []byte("before"))
+				blocked := begin(func() error { _, _, err := ends[0].Read(context.Background()); return err })
+				require.NoError(t, ends[0].CloseNow())
+				_, _, err := ends[1].Read(soon(t))
+				wantEnd(t, err, 1006, true)
+				wantEnd(t, <-blocked, 1006, false)
+				require.Error(t, ends[1].Write(soon(t), websocket.MessageText, nil))
+				require.Error(t, ends[1].Close(soon(t), 1000, ""))
+			})
+		}
+	})
+}
+
+// C3, C4 as the raw peer of each role sees and does them.
+func TestRawEnds(t *testing.T) {
+	type outcome struct {
+		code websocket.StatusCode
+		err  error
+	}
+	for name, c := range map[string]struct {
+		frames []wstest.Frame
+		end    func(rawStream) error
+		want   outcome
+		answer websocket.StatusCode // of our Close frame; 0 if there is none
+	}{
+		"END without Close":      {nil, rawStream.CloseWrite, outcome{1006, io.ErrUnexpectedEOF}, 0},
+		"END in mid-message":     {[]wstest.Frame{wstest.Text("half").Fragment()}, rawStream.CloseWrite, outcome{1006, io.ErrUnexpectedEOF}, 0},
+		"Close and END together": {[]wstest.Frame{wstest.Close(1001, "")}, rawStream.CloseWrite, outcome{1001, nil}, 1001},
+		"rule broken, then END":  {[]wstest.Frame{{Opcode: 0xF}}, rawStream.CloseWrite, outcome{1002, nil}, 1002},
+		"bad text, then END":     {[]wstest.Frame{wstest.Text("\xff")}, rawStream.CloseWrite, outcome{1007, nil}, 1007},
+		"reset":                  {nil, rawStream.Abort, outcome{1006, nil}, 0},
+	} {
+		check := func(t *testing.T, conn *websocket.Conn) {
+			_, _, err := conn.Read(soon(t))
+			wantEnd(t, err, c.want.code, c.want.code == 1006 || c.want.code == 1001)
+			if c.want.err != nil {
+				assert.ErrorIs(t, err, c.want.err)
+			}
+		}
+		play := func(t testing.TB, raw rawStream, p *wstest.Peer) {
+			assert.NoError(t, p.TrySend(c.frames...))
+			assert.NoError(t, c.end(raw))
+			if name == "reset" {
+				return
+			}
+			if c.answer != 0 {
+				f, err := p.TryNext()
+				assert.NoError(t, err, "a reply is owed")
+				code, _, _ := f.CloseCode()
+				assert.Equal(t, c.answer, code)
+			}
+			_, err := p.TryNext()
+			assert.Equal(t, io.EOF, err, "END, and no reset")
+		}
+		t.Run(name+" of a client", func(t *testing.T) {
+			onEach(t, func(t *testing.T, tr transport) {
+				checked := make(chan struct{})
+				raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(conn *websocket.Conn) {
+					defer close(checked)
+					check(t, conn)
+				})))
+				play(t, raw, wstest.NewClient(raw))
+				<-checked
+			})
+		})
+		t.Run(name+" of a server", func(t *testing.T) {
+			onEach(t, func(t *testing.T, tr transport) {
+				played := make(chan struct{})
+				checked := make(chan struct{})
+				conn := tr.mustDial(t, tr.rawListen(t, func(raw rawStream) {
+					defer close(played)
+					p := wstest.NewServer(raw)
+					_, err := p.TryNext() // on h3 an end at once could overtake the 200
+					assert.NoError(t, err)
+					play(t, raw, p)
+					select {
+					case <-checked:
+					case <-t.Context().Done():
+					}
+				}), nil)
+				require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("open")))
+				check(t, conn)
+				close(checked)
+				<-played
+			})
+		})
+	}
+}
+
+// The server's half of RFC 6455 §7.1.1 on the wire: it ends first, and the
+// client follows.
+func TestServerEndsFirstOnTheWire(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			assert.NoError(t, c.Close(soon(t), 4000, "server first"))
+		})))
+		p := wstest.NewClient(raw)
+		assert.Equal(t, "server first", p.WantClose(t, 4000, "the handler closes"))
+		p.Send(t, wstest.Close(4000, ""))
+		p.WantEOF(t, "and ends the stream without waiting for our END")
+		require.NoError(t, raw.CloseWrite())
+	})
+}
+
+// C12: a handler that returns closes its socket with 1000; C13: one that panics
+// with 1011.
+func TestHandlerReturnsAndPanics(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			assert.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("and out")))
+		})), nil)
+		wantMessage(t, c, websocket.MessageText, []byte("and out"))
+		_, _, err := c.Read(soon(t))
+		wantEnd(t, err, 1000, true)
+	})
+	onEach(t, func(t *testing.T, tr transport) {
+		authority := tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			panic(http.ErrAbortHandler) // the one that servers do not log
+		}))
+		for range 2 { // the server lives
+			c := tr.mustDial(t, authority, nil)
+			_, _, err := c.Read(soon(t))
+			wantEnd(t, err, 1011, true)
+		}
+	})
+}
+
+// C15 over real transports: a peer that never answers is cut.
+func TestPeerThatNeverAnswersOurClose(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		limits := websocket.Limits{CloseTimeout: 100 * time.Millisecond}
+		closed := make(chan error, 1)
+		raw := tr.rawDial(t, tr.listen(t, tr.handler(t, &websocket.AcceptOptions{Limits: limits}, func(c *websocket.Conn) {
+			closed <- c.Close(soon(t), 1000, "")
+		})))
+		p := wstest.NewClient(raw)
+		p.WantClose(t, 1000, "the server closes")
+		require.ErrorIs(t, <-closed, context.DeadlineExceeded)
+		p.WantReset(t, "and cuts a client that does not answer")
+	})
+}

@@ -1,0 +1,305 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/h3connect"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// Backpressure: when the other end does not read, the writer blocks; when it
+// reads again, nothing was lost.
+func TestSlowReader(t *testing.T) {
+	const messages, size = 64, 1 << 20
+	onEach(t, func(t *testing.T, tr transport) {
+		for name := range (pair{}).ends() {
+			t.Run(name, func(t *testing.T) {
+				limits := websocket.Limits{PingInterval: -1, Message: size, CloseTimeout: time.Second}
+				ends := tr.connect(t, &websocket.AcceptOptions{Limits: limits}, &websocket.DialOptions{Limits: limits}).ends()[name]
+				var written atomic.Int32
+				done := begin(func() error {
+					for i := range messages {
+						if err := ends[0].Write(soon(t), websocket.MessageBinary, random(byte(i), size)); err != nil {
+							return err
+						}
+						written.Add(1)
+					}
+					return nil
+				})
+				before := int32(-1)
+				for n := written.Load(); n != before; n = written.Load() {
+					before = n
+					<-time.After(100 * time.Millisecond)
+				}
+				assert.Less(t, before, int32(messages), "blocked")
+				for i := range messages {
+					wantMessage(t, ends[1], websocket.MessageBinary, random(byte(i), size))
+				}
+				require.NoError(t, <-done)
+			})
+		}
+	})
+}
+
+// A read that is abandoned, in mid-message too, leaves the socket usable; a
+// write that is cancelled ends it or does not, but never passes half a message
+// off as a whole one.
+func TestCancelledContexts(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		next := make(chan struct{})
+		raw := make(chan error, 1)
+		c := tr.mustDial(t, tr.rawListen(t, func(s rawStream) {
+			p := wstest.NewServer(s)
+			wire := p.Append(nil, wstest.Text("first half, ").Fragment(), wstest.Continuation("second half"))
+			for _, part := range [][]byte{wire[:5], wire[5:20], wire[20:]} {
+				<-next
+				if _, err := s.Write(part); err != nil {
+					raw <- err
+					return
+				}
+			}
+			<-next
+			raw <- p.TrySend(wstest.Close(1000, ""))
+			p.TryNext()
+			s.CloseWrite()
+			p.TryNext()
+		}), nil)
+		for range 3 {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			_, _, err := c.Read(ctx)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			next <- struct{}{}
+		}
+		wantMessage(t, c, websocket.MessageText, []byte("first half, second half"))
+		close(next)
+		_, _, err := c.Read(soon(t))
+		wantEnd(t, err, 1000, true)
+		require.NoError(t, <-raw)
+	})
+	onEach(t, func(t *testing.T, tr transport) {
+		limits := websocket.Limits{PingInterval: -1, Message: 64 << 20, CloseTimeout: time.Second}
+		p := tr.connect(t, &websocket.AcceptOptions{Limits: limits}, nil)
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, p.client.Write(ctx, websocket.MessageBinary, make([]byte, 64<<20)), context.DeadlineExceeded)
+		require.Error(t, p.client.Write(soon(t), websocket.MessageText, nil), "dead after a frame cut short")
+		_, m, err := p.server.Read(soon(t))
+		assert.Empty(t, m)
+		wantEnd(t, err, 1006, true)
+	})
+}
+
+// A dial ends with its context while a server says nothing.
+func TestCancelledDial(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		defer pc.Close()
+		l := listener(t)
+		defer l.Close()
+		authority := l.Addr().String()
+		if tr.bootstrap == websocket.HTTP3 {
+			authority = pc.LocalAddr().String()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		_, _, err = tr.tryDial(ctx, authority, nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+// Limits of the one end, seen from both.
+func TestLimits(t *testing.T) {
+	small := websocket.Limits{Message: 1000, Fragments: 3, CloseTimeout: 2 * time.Second}
+	large := make([]byte, 1001)
+	text := []byte(strings.Repeat("x", 100_000))
+	for name, c := range map[string]struct {
+		write func(t *testing.T, c *websocket.Conn) error
+		code  websocket.StatusCode
+		is    error
+	}{
+		"message": {func(t *testing.T, c *websocket.Conn) error {
+			return c.Write(soon(t), websocket.MessageBinary.Uncompressed(), large)
+		}, 1009, websocket.ErrMessageTooBig},
+		"inflated message": {func(t *testing.T, c *websocket.Conn) error {
+			return c.Write(soon(t), websocket.MessageText, text)
+		}, 1009, websocket.ErrMessageTooBig},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, tr transport) {
+				for name := range (pair{}).ends() {
+					t.Run(name, func(t *testing.T) {
+						deflate := &websocket.Compression{}
+						ends := tr.connect(t, &websocket.AcceptOptions{Limits: small, Compression: deflate}, &websocket.DialOptions{Limits: small, Compression: deflate}).ends()[name]
+						require.NoError(t, c.write(t, ends[0]))
+						_, _, err := ends[1].Read(soon(t))
+						require.ErrorIs(t, err, c.is)
+						wantEnd(t, err, c.code, false)
+						_, _, err = ends[0].Read(soon(t))
+						wantEnd(t, err, c.code, true)
+					})
+				}
+			})
+		})
+	}
+}
+
+// A multiplexer dials sockets that share a connection, and says how many
+// connections it has opened.
+type multiplexer struct {
+	name   string
+	dialer func(t testing.TB) (dialFunc, func() int)
+}
+
+var multiplexers = []multiplexer{
+	{"h2", func(t testing.TB) (dialFunc, func() int) {
+		_, client := wstest.Certificates()
+		var opened atomic.Int32
+		tr := &h2connect.Transport{TLSClientConfig: client, DialContext: counting(&opened)}
+		t.Cleanup(tr.CloseIdleConnections)
+		return tr.Dial, func() int { return int(opened.Load()) }
+	}},
+	{"h2c", func(t testing.TB) (dialFunc, func() int) {
+		var opened atomic.Int32
+		tr := &h2connect.Transport{AllowHTTP: true, DialContext: counting(&opened)}
+		t.Cleanup(tr.CloseIdleConnections)
+		return tr.Dial, func() int { return int(opened.Load()) }
+	}},
+	{"h3", func(t testing.TB) (dialFunc, func() int) {
+		_, client := wstest.Certificates()
+		tr := &h3connect.Transport{TLSClientConfig: client, QUICConfig: new(quic.Config)}
+		t.Cleanup(func() { tr.Close() })
+		return tr.Dial, func() int { return 1 }
+	}},
+}
+
+func counting(n *atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		n.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+}
+
+func transportNamed(name string) transport {
+	for _, tr := range transports {
+		if tr.name == name {
+			return tr
+		}
+	}
+	panic("no transport " + name)
+}
+
+// A thousand sockets on one connection, all of them talking, beside ordinary
+// requests.
+func TestThousandSocketsOnOneHTTP2Connection(t *testing.T) {
+	const sockets = 1000
+	for _, m := range multiplexers[:2] {
+		t.Run(m.name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			tr := transportNamed(m.name)
+			dial, opened := m.dialer(t)
+			authority := tr.listen(t, tr.handler(t, nil, echo))
+			conns := make([]*websocket.Conn, sockets)
+			_, client := wstest.Certificates()
+			var all sync.WaitGroup
+			c, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client})
+			require.NoError(t, err)
+			conns[0] = c
+			for i := 1; i < sockets; i++ {
+				all.Go(func() {
+					c, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client})
+					if assert.NoError(t, err) {
+						conns[i] = c
+					}
+				})
+			}
+			all.Wait()
+			require.False(t, t.Failed())
+			assert.Equal(t, 1, opened(), "connections")
+			for i, c := range conns {
+				all.Go(func() {
+					for n := range 3 {
+						want := string(random(byte(i), 10+1000*n))
+						if !assert.NoError(t, c.Write(soon(t), websocket.MessageBinary, []byte(want))) {
+							return
+						}
+						_, got, err := c.Read(soon(t))
+						if !assert.NoError(t, err) || !assert.True(t, want == string(got)) {
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			for _, c := range conns {
+				all.Go(func() { assert.NoError(t, c.Close(soon(t), 1000, "")) })
+			}
+			all.Wait()
+		})
+	}
+}
+
+// A socket that nobody reads does not stall its neighbours on the connection.
+func TestStalledSocketDoesNotStallItsNeighbours(t *testing.T) {
+	for _, m := range multiplexers {
+		t.Run(m.name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			tr := transportNamed(m.name)
+			over := make(chan struct{})
+			authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := tr.accept(w, r, &websocket.AcceptOptions{Limits: websocket.Limits{CloseTimeout: time.Second, PingInterval: -1}})
+				if !assert.NoError(t, err) {
+					return
+				}
+				defer c.CloseNow()
+				if r.Header.Get("X-Stall") != "" {
+					<-over
+					return
+				}
+				echo(c)
+			}))
+			dial, _ := m.dialer(t)
+			_, client := wstest.Certificates()
+			limits := websocket.Limits{PingInterval: -1, CloseTimeout: time.Second}
+			stalled, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client, Limits: limits, Header: http.Header{"X-Stall": {"1"}}})
+			require.NoError(t, err)
+			lively, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client, Limits: limits})
+			require.NoError(t, err)
+			var written atomic.Int32
+			blocked := begin(func() error {
+				for {
+					if err := stalled.Write(context.Background(), websocket.MessageBinary, random(1, 100_000)); err != nil {
+						return err
+					}
+					written.Add(1)
+				}
+			})
+			before := int32(-1)
+			for n := written.Load(); n != before; n = written.Load() {
+				before = n
+				<-time.After(50 * time.Millisecond)
+			}
+			for range 50 {
+				require.NoError(t, lively.Write(soon(t), websocket.MessageBinary, random(2, 50_000)))
+				wantMessage(t, lively, websocket.MessageBinary, random(2, 50_000))
+			}
+			require.NoError(t, lively.Close(soon(t), 1000, ""))
+			require.NoError(t, stalled.CloseNow())
+			require.Error(t, <-blocked)
+			close(over)
+		})
+	}
+}
