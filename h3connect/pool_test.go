@@ -1,0 +1,414 @@
+package h3connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+func TestP43RejectedIsTriedAgainElsewhere(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	c := goDial(soon(t), newTransport(t), s.addr, nil)
+	str, _ := s.accept(socketSettings()).acceptStream()
+	str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	str, _ = s.accept(socketSettings()).acceptStream()
+	str.send(headersFrame(":status: 200"))
+	wantSocket(t, c)
+}
+
+func TestP43RejectedTwice(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	c := goDial(soon(t), newTransport(t), s.addr, nil)
+	for range 2 {
+		str, _ := s.accept(socketSettings()).acceptStream()
+		str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	}
+	err := wantFailure(t, c).err
+	require.ErrorIs(t, err, websocket.ErrNotSupported, "another bootstrap may be tried (T37)")
+	se, ok := errors.AsType[*StreamError](err)
+	require.True(t, ok)
+	require.EqualValues(t, http3.ErrCodeRequestRejected, se.Code)
+}
+
+func TestC8GoAwayRejectsDial(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	c := goDial(soon(t), newTransport(t), s.addr, nil)
+	old := s.accept(socketSettings())
+	old.acceptStream()
+	_, err := old.control.Write(goAwayFrame(0))
+	require.NoError(t, err)
+	str, _ := s.accept(socketSettings()).acceptStream()
+	str.send(headersFrame(":status: 200"))
+	wantSocket(t, c)
+	require.Equal(t, http3.ErrCodeNoError, old.closed())
+}
+
+// TestC8GoAwayBeforeTheStream: GOAWAY may come between the choice of a connection
+// and the opening of the stream.
+func TestC8GoAwayBeforeTheStream(t *testing.T) {
+	for _, c := range []struct {
+		stream, limit quic.StreamID
+		rejected      bool
+	}{{0, 0, true}, {8, 4, true}, {4, 8, false}} {
+		conn := &clientConn{
+			goneAway: true, limit: c.limit,
+			opening: make(map[quic.StreamID]context.CancelCauseFunc),
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		conn.announce(c.stream, cancel)
+		require.Equal(t, c.rejected, context.Cause(ctx) == errGoneAway)
+		cancel(nil)
+		conn.settle(c.stream)
+		require.Empty(t, conn.opening)
+	}
+}
+
+func TestC7SocketLivesOnAfterGoAway(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	first := goDial(soon(t), tr, s.addr, nil)
+	old := s.accept(socketSettings())
+	str, _ := old.acceptStream()
+	str.send(headersFrame(":status: 200"))
+	c := wantSocket(t, first)
+	_, err := old.control.Write(goAwayFrame(4))
+	require.NoError(t, err)
+
+	conn := tr.connections()[0]
+	require.Eventually(t, func() bool {
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		return conn.goneAway
+	}, patience, time.Millisecond)
+	next := goDial(soon(t), tr, s.addr, nil)
+	other := s.accept(socketSettings())
+	second, _ := other.acceptStream()
+	second.send(headersFrame(":status: 200"))
+	wantSocket(t, next)
+
+	server := wstest.NewServer(str)
+	require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("alive")))
+	server.WantFrame(t, frame.Text, "alive", "a stream below GOAWAY's goes on")
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(soon(t), websocket.StatusNormalClosure, "") }()
+	server.WantClose(t, websocket.StatusNormalClosure, "")
+	server.Send(t, wstest.Close(1000, ""))
+	require.NoError(t, str.Close())
+	require.NoError(t, <-closed)
+	str.wantEnd()
+	require.Equal(t, http3.ErrCodeNoError, old.closed(), "closed behind the last stream")
+}
+
+// connections counts the QUIC connections that a handler sees.
+type connections struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (c *connections) wrap(h http.Handler) http.Handler {
+	c.seen = make(map[string]int)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		qc := r.Context().Value(connKey{}).(*serverConn).qc
+		c.mu.Lock()
+		c.seen[fmt.Sprintf("%p", qc)]++
+		c.mu.Unlock()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.seen)
+}
+
+// TestXC20 has sockets and ordinary requests on one connection; closing one
+// socket leaves the rest.
+func TestXC20SocketsAndRequestsOnOneConnection(t *testing.T) {
+	wstest.NoLeaks(t)
+	var conns connections
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			echo(w, r)
+			return
+		}
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s", r.URL.Path, b)
+	})
+	addr := serve(t, new(Server), conns.wrap(h))
+	tr := newTransport(t)
+	client := &http.Client{Transport: tr}
+	a, b := dial(t, tr, addr, nil), dial(t, tr, addr, nil)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 50 {
+				path := fmt.Sprintf("/%d/%d", i, j)
+				resp, err := client.Post("https://"+addr+path, "text/plain", strings.NewReader("body"))
+				if !assert.NoError(t, err) {
+					return
+				}
+				got, err := io.ReadAll(resp.Body)
+				assert.NoError(t, err)
+				assert.Equal(t, path+" body", string(got))
+				assert.NoError(t, resp.Body.Close())
+			}
+		})
+	}
+	for i := range 50 {
+		wantEcho(t, a, fmt.Sprint("a", i))
+		wantEcho(t, b, fmt.Sprint("b", i))
+	}
+	require.NoError(t, a.Close(soon(t), websocket.StatusNormalClosure, ""))
+	wantEcho(t, b, "still here")
+	wg.Wait()
+	require.Equal(t, 1, conns.count())
+}
+
+func TestConcurrentDialsShareOneConnection(t *testing.T) {
+	wstest.NoLeaks(t)
+	var conns connections
+	addr := serve(t, new(Server), conns.wrap(http.HandlerFunc(echo)))
+	tr := newTransport(t)
+	var results []<-chan dialResult
+	for range 20 {
+		results = append(results, goDial(soon(t), tr, addr, nil))
+	}
+	for _, r := range results {
+		wantEcho(t, wantSocket(t, r), "hello")
+	}
+	require.Equal(t, 1, conns.count())
+}
+
+// TestT36StreamLimit: more sockets than a connection may have streams.
+func TestT36StreamLimit(t *testing.T) {
+	wstest.NoLeaks(t)
+	var conns connections
+	addr := serve(t, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(site))
+	tr := newTransport(t)
+	var sockets []*websocket.Conn
+	for range 10 {
+		sockets = append(sockets, dial(t, tr, addr, nil))
+	}
+	resp, err := (&http.Client{Transport: tr}).Get("https://" + addr)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	for _, c := range sockets {
+		wantEcho(t, c, "hello")
+	}
+	require.Equal(t, 4, conns.count())
+}
+
+func TestT36SocketsLeaveRoomForRequests(t *testing.T) {
+	wstest.NoLeaks(t)
+	var conns connections
+	addr := serve(t, new(Server), conns.wrap(site))
+	tr := newTransport(t)
+	for range maxSockets {
+		dial(t, tr, addr, nil)
+	}
+	resp, err := tr.RoundTrip(newRequest(t, "https://"+addr))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 1, conns.count())
+	dial(t, tr, addr, nil)
+	require.Equal(t, 2, conns.count())
+}
+
+// TestC1ManyTimes closes in order times: every time both sides see 1000 and FIN (T34).
+func TestC1ManyTimes(t *testing.T) {
+	wstest.NoLeaks(t)
+	var clean atomic.Int64
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		_, _, err = c.Read(r.Context())
+		if ce, ok := errors.AsType[*websocket.CloseError](err); ok && ce.Code == websocket.StatusNormalClosure && ce.Remote {
+			clean.Add(1)
+		}
+	})
+	addr := serve(t, new(Server), h)
+	tr := newTransport(t)
+	const n = 300
+	for range n {
+		c := dial(t, tr, addr, nil)
+		require.NoError(t, c.Close(soon(t), websocket.StatusNormalClosure, "done"))
+	}
+	require.Eventually(t, func() bool { return clean.Load() == n }, patience, time.Millisecond)
+}
+
+func TestTransportClose(t *testing.T) {
+	wstest.NoLeaks(t)
+	addr := serve(t, new(Server), http.HandlerFunc(echo))
+	tr := newTransport(t)
+	c := dial(t, tr, addr, nil)
+	require.NoError(t, tr.Close())
+	_, _, err := c.Read(soon(t))
+	want := want1006(t, err)
+	ce, ok := errors.AsType[*ConnError](want)
+	require.True(t, ok)
+	require.False(t, ce.Remote)
+	require.ErrorIs(t, wantFailure(t, goDial(soon(t), tr, addr, nil)).err, errClosed)
+	_, err = tr.RoundTrip(newRequest(t, "https://"+addr))
+	require.ErrorIs(t, err, errClosed)
+	require.NoError(t, tr.Close())
+}
+
+func newRequest(t testing.TB, url string) *http.Request {
+	r, err := http.NewRequestWithContext(soon(t), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	return r
+}
+
+func TestCloseIdleConnections(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	first := goDial(soon(t), tr, s.addr, nil)
+	p := s.accept(socketSettings())
+	str, _ := p.acceptStream()
+	str.send(headersFrame(":status: 200"))
+	c := wantSocket(t, first)
+	tr.CloseIdleConnections()
+	require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("x")), "a socket is a use")
+	_ = c.CloseNow()
+	str.wantReset(http3.ErrCodeRequestCanceled)
+	require.Eventually(t, func() bool {
+		tr.CloseIdleConnections()
+		return p.qc.Context().Err() != nil
+	}, patience, time.Millisecond)
+	require.Equal(t, http3.ErrCodeNoError, p.closed())
+}
+
+func TestRoundTripRetries(t *testing.T) {
+	rejected := func(str *rawStream) {
+		str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+		str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	}
+	body := func(s string) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
+	}
+	for _, c := range []struct {
+		name    string
+		getBody func() (io.ReadCloser, error)
+		body    bool
+		again   bool
+	}{
+		{"without body", nil, false, true},
+		{"with a body that can be had again", body("hello"), true, true},
+		{"with a body that is spent", nil, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			s := listenRaw(t, nil)
+			tr := newTransport(t)
+			r := newRequest(t, "https://"+s.addr)
+			if c.body {
+				r.Body, _ = body("hello")()
+				r.GetBody = c.getBody
+			}
+			type result struct {
+				resp *http.Response
+				err  error
+			}
+			done := make(chan result, 1)
+			go func() {
+				resp, err := tr.RoundTrip(r)
+				done <- result{resp, err}
+			}()
+			str, _ := s.accept(socketSettings()).acceptStream()
+			rejected(str)
+			if !c.again {
+				require.Error(t, (<-done).err)
+				return
+			}
+			str, _ = s.accept(socketSettings()).acceptStream()
+			if c.body {
+				b, err := io.ReadAll(str)
+				require.NoError(t, err)
+				require.Equal(t, "hello", string(b))
+			}
+			str.send(headersFrame(":status: 204"))
+			require.NoError(t, str.Close())
+			got := <-done
+			require.NoError(t, got.err)
+			require.Equal(t, 204, got.resp.StatusCode)
+			require.Same(t, r, got.resp.Request)
+			require.NoError(t, got.resp.Body.Close())
+		})
+	}
+}
+
+func TestRoundTripAfterConnectionWasClosed(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	for range 3 {
+		c := goDial(soon(t), tr, s.addr, nil)
+		p := s.accept(socketSettings())
+		str, _ := p.acceptStream()
+		str.send(headersFrame(":status: 200"))
+		ws := wantSocket(t, c)
+		require.NoError(t, p.qc.CloseWithError(0x100, "")) // the next one needs a new connection
+		_, _, err := ws.Read(soon(t))
+		ce, ok := errors.AsType[*ConnError](want1006(t, err))
+		require.True(t, ok)
+		require.True(t, ce.Remote)
+		require.NotErrorIs(t, err, context.Canceled)
+	}
+}
+
+func TestRoundTripRefusesWhatHTTP3CannotSend(t *testing.T) {
+	wstest.NoLeaks(t)
+	tr := newTransport(t)
+	for name, change := range map[string]func(*http.Request){
+		"scheme":           func(r *http.Request) { r.URL.Scheme = "http" },
+		"URL":              func(r *http.Request) { r.URL = nil },
+		"host":             func(r *http.Request) { r.Host = "a b" },
+		"no host":          func(r *http.Request) { r.Host, r.URL.Host = "", "" },
+		"method":           func(r *http.Request) { r.Method = "GET /" },
+		"field name":       func(r *http.Request) { r.Header["a b"] = []string{"c"} },
+		"field value":      func(r *http.Request) { r.Header["A"] = []string{"b\nc"} },
+		"opaque":           func(r *http.Request) { r.URL.Opaque = "x" },
+		"extended CONNECT": func(r *http.Request) { r.Method, r.Proto = http.MethodConnect, "websocket" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRequest(t, "https://localhost/")
+			closed := false
+			r.Body = closer(func() { closed = true })
+			change(r)
+			_, err := tr.RoundTrip(r)
+			require.Error(t, err)
+			require.True(t, closed, "the body is closed also then")
+			require.Nil(t, tr.quic, "nothing was dialled")
+		})
+	}
+}
+
+type closer func()
+
+func (c closer) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (c closer) Close() error { c(); return nil }
