@@ -51,6 +51,7 @@ func newEndpoint(s *Server, pc net.PacketConn, h http.Handler, tlsConf *tls.Conf
 			QUICConfig:     s.QUICConfig,
 			MaxHeaderBytes: s.MaxHeaderBytes,
 			IdleTimeout:    s.IdleTimeout,
+			ConnContext:    s.ConnContext,
 		},
 	}
 	configure(e.h3, &s.set, e.opened)

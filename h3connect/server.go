@@ -33,6 +33,11 @@ type Server struct {
 	// it. Zero: 3 minutes. Negative: for ever.
 	IdleTimeout time.Duration
 
+	// ConnContext, if not nil, makes the context that the contexts of a new
+	// connection's requests are derived from, as http.Server's does. ctx ends
+	// with the connection.
+	ConnContext func(ctx context.Context, c *quic.Conn) context.Context
+
 	set sockets.Set
 
 	mu     sync.Mutex

@@ -10,7 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"github.com/wsmux/websocket"
 )
@@ -20,77 +21,57 @@ import (
 // each. What the demo says about sharing is what the census saw.
 type census struct {
 	mu      sync.Mutex
-	made    map[string]int            // connections so far, by transport
-	tcp     map[*connection]struct{}  // open ones
-	quic    map[string]*connection    // the latest from each address
-	tallies map[string]map[string]int // handshakes by TLS server name and connection
-	numbers int                       // the number of the latest connection
+	made    map[string]int // connections so far, by transport
+	open    map[*connection]struct{}
+	tallies map[string]*tally // by TLS server name
+	numbers int               // the number of the latest connection
+}
+
+// A tally is what clients did that asked for one TLS server name.
+type tally struct {
+	handshakes  int
+	connections map[*connection]struct{} // those they made them on
 }
 
 // A connection is one TCP or QUIC connection. Its fields are guarded by the
 // census's mutex, but for id, which does not change.
 type connection struct {
-	id       string    // "tcp-3" or "quic-1"
-	number   int       // of all connections of either kind
-	protocol string    // of its requests, "" before the first
-	requests int       // ordinary ones, so far
-	sockets  int       // open ones
-	used     time.Time // when a request last came, or a socket ended
-}
-
-// quicIdle is how long a QUIC connection without a socket counts as open after
-// its last request. A TCP connection is seen to end; QUIC's end is not.
-const quicIdle = 10 * time.Second
-
-// isUsed is called with the census's mu held.
-func (c *connection) isUsed() bool {
-	return c.sockets > 0 || c.requests > 0 && time.Since(c.used) < quicIdle
+	transport string // "tcp" or "quic"
+	id        string // "tcp-3" or "quic-1"
+	number    int    // of all connections of either kind
+	protocol  string // of its requests, "" before the first
+	requests  int    // ordinary ones, so far
+	sockets   int    // open ones
 }
 
 func newCensus() *census {
 	return &census{
 		made:    make(map[string]int),
-		tcp:     make(map[*connection]struct{}),
-		quic:    make(map[string]*connection),
-		tallies: make(map[string]map[string]int),
+		open:    make(map[*connection]struct{}),
+		tallies: make(map[string]*tally),
 	}
 }
 
-// add is called with mu held.
+// add enters an open connection.
 func (c *census) add(transport string) *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.made[transport]++
 	c.numbers++
-	return &connection{
-		id:     fmt.Sprintf("%s-%d", transport, c.made[transport]),
-		number: c.numbers,
-		used:   time.Now(),
+	conn := &connection{
+		transport: transport,
+		id:        fmt.Sprintf("%s-%d", transport, c.made[transport]),
+		number:    c.numbers,
 	}
-}
-
-func (c *census) addTCP() *connection {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	conn := c.add("tcp")
-	c.tcp[conn] = struct{}{}
+	c.open[conn] = struct{}{}
 	return conn
 }
 
-func (c *census) removeTCP(conn *connection) {
+// remove enters that a connection has ended.
+func (c *census) remove(conn *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.tcp, conn)
-}
-
-// addQUIC is called with mu held.
-func (c *census) addQUIC(from net.Addr) *connection {
-	if len(c.quic) >= maxQUIC {
-		maps.DeleteFunc(c.quic, func(_ string, conn *connection) bool { return !conn.isUsed() })
-	}
-	conn := c.add("quic")
-	if len(c.quic) < maxQUIC {
-		c.quic[from.String()] = conn
-	}
-	return conn
+	delete(c.open, conn)
 }
 
 // A countingListener enters the connections it accepts into a census.
@@ -104,8 +85,8 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := l.census.addTCP()
-	return &countedConn{TCPConn: tc, connection: conn, leave: func() { l.census.removeTCP(conn) }}, nil
+	conn := l.census.add("tcp")
+	return &countedConn{TCPConn: tc, connection: conn, leave: func() { l.census.remove(conn) }}, nil
 }
 
 // A countedConn is a connection that the census knows.
@@ -126,20 +107,11 @@ func (c *countedConn) Close() error {
 func (c *census) handshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var conn *connection
-	if cc, ok := hello.Conn.(*countedConn); ok {
-		conn = cc.connection
-	} else {
-		conn = c.addQUIC(hello.Conn.RemoteAddr())
-	}
-	name := strings.ToLower(hello.ServerName)
-	tally := c.tallies[name]
-	if tally == nil && len(c.tallies) < maxTallies {
-		tally = make(map[string]int)
-		c.tallies[name] = tally
-	}
-	if tally != nil && len(tally) < maxTallied {
-		tally[conn.id]++
+	if t := c.tallyOf(hello.ServerName); t != nil {
+		t.handshakes++
+		if cc, ok := hello.Conn.(*countedConn); ok {
+			t.enter(cc.connection)
+		}
 	}
 	return nil, nil
 }
@@ -148,27 +120,35 @@ func (c *census) handshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 const (
 	maxTallies = 64
 	maxTallied = 4096
-	maxQUIC    = 1024
 )
+
+// tallyOf returns the tally of a server name, nil if there are too many. It is
+// called with mu held.
+func (c *census) tallyOf(serverName string) *tally {
+	name := strings.ToLower(serverName)
+	t := c.tallies[name]
+	if t == nil && len(c.tallies) < maxTallies {
+		t = &tally{connections: make(map[*connection]struct{})}
+		c.tallies[name] = t
+	}
+	return t
+}
+
+func (t *tally) enter(conn *connection) {
+	if len(t.connections) < maxTallied {
+		t.connections[conn] = struct{}{}
+	}
+}
 
 // tally returns how many connections clients have opened that asked for the
 // server of this name, and the handshakes made on them.
 func (c *census) tally(serverName string) (connections, handshakes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range c.tallies[serverName] {
-		handshakes += n
+	if t := c.tallies[serverName]; t != nil {
+		return len(t.connections), t.handshakes
 	}
-	return len(c.tallies[serverName]), handshakes
-}
-
-// forget lets the QUIC connections of a tally count as ended. Those of TCP are
-// seen to end.
-func (c *census) forget(serverName string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	tally := c.tallies[serverName]
-	maps.DeleteFunc(c.quic, func(_ string, conn *connection) bool { return tally[conn.id] > 0 })
+	return 0, 0
 }
 
 type connectionKey struct{}
@@ -185,14 +165,23 @@ func (c *census) connContext(ctx context.Context, nc net.Conn) context.Context {
 	return ctx
 }
 
-// of returns the connection that r came by, nil if it is not known.
-func (c *census) of(r *http.Request) *connection {
-	if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-		return conn
-	}
+// quicContext is an h3connect.Server's ConnContext: it enters a QUIC connection,
+// until it ends, and its requests carry it in their context.
+func (c *census) quicContext(ctx context.Context, qc *quic.Conn) context.Context {
+	conn := c.add("quic")
+	context.AfterFunc(qc.Context(), func() { c.remove(conn) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.quic[r.RemoteAddr]
+	if t := c.tallyOf(qc.ConnectionState().TLS.ServerName); t != nil {
+		t.enter(conn)
+	}
+	return context.WithValue(ctx, connectionKey{}, conn)
+}
+
+// of returns the connection that r came by, nil if it is not known.
+func (c *census) of(r *http.Request) *connection {
+	conn, _ := r.Context().Value(connectionKey{}).(*connection)
+	return conn
 }
 
 // request enters an ordinary request on conn.
@@ -201,7 +190,6 @@ func (c *census) request(conn *connection, protocol websocket.Bootstrap) {
 	defer c.mu.Unlock()
 	conn.protocol = protocol.String()
 	conn.requests++
-	conn.used = time.Now()
 }
 
 // socket enters a socket on conn, and returns what is to be called when it has
@@ -215,7 +203,6 @@ func (c *census) socket(conn *connection, protocol websocket.Bootstrap) (ended f
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		conn.sockets--
-		conn.used = time.Now()
 	}
 }
 
@@ -239,16 +226,15 @@ type account struct {
 func (c *census) now() population {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	open := slices.Collect(maps.Keys(c.tcp))
-	p := population{TCP: len(open), Connections: []account{}}
-	for _, conn := range c.quic {
-		if conn.isUsed() {
-			p.QUIC++
-			open = append(open, conn)
-		}
-	}
+	open := slices.Collect(maps.Keys(c.open))
+	p := population{Connections: []account{}}
 	slices.SortFunc(open, func(a, b *connection) int { return a.number - b.number })
 	for _, conn := range open {
+		if conn.transport == "tcp" {
+			p.TCP++
+		} else {
+			p.QUIC++
+		}
 		p.Sockets += conn.sockets
 		p.Connections = append(p.Connections, account{
 			ID: conn.id, Protocol: conn.protocol, Sockets: conn.sockets, Requests: conn.requests,

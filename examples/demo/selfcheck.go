@@ -129,7 +129,6 @@ func (t *trial) release() {
 	}
 	t.dialer.CloseIdleConnections()
 	_ = t.quic.Close()
-	t.server.census.forget(t.serverName)
 }
 
 // run opens all sockets at once, then sends messages on all of them while

@@ -48,7 +48,7 @@ func serve(addr string, cert *certificate, routes func(*census) http.Handler) (*
 		ended:  make(chan struct{}),
 	}
 	if pc != nil {
-		s.HTTP3 = &h3connect.Server{}
+		s.HTTP3 = &h3connect.Server{ConnContext: c.quicContext}
 	}
 	// The goroutine ends with the server, which owns l and pc.
 	go func() {
