@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what must happen soon.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

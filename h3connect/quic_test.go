@@ -30,23 +30,31 @@ func TestStreamDeadlinesOverQUIC(t *testing.T) {
 	local := &stream{qs: qs}
 
 	payload := bytes.Repeat([]byte("0123456789"), 300<<10) // more than any window
-	require.NoError(t, local.SetWriteDeadline(time.Now().Add(30*time.Millisecond)))
-	n, err := local.Write(payload)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	require.Positive(t, n)
-	require.Less(t, n, len(payload))
+	type result struct {
+		n   int
+		err error
+	}
+	wrote := make(chan result, 1)
+	go func() {
+		n, err := local.Write(payload)
+		wrote <- result{n, err}
+	}()
+	str, err := s.accept().qc.AcceptStream(soon(t)) // so the write has begun
+	require.NoError(t, err)
 	require.NoError(t, local.SetWriteDeadline(longAgo))
+	first := <-wrote
+	require.ErrorIs(t, first.err, os.ErrDeadlineExceeded)
+	require.Positive(t, first.n)
+	require.Less(t, first.n, len(payload))
 	m, err := local.Write(payload)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Zero(t, m)
 
 	require.NoError(t, local.SetWriteDeadline(time.Time{}))
 	go func() {
-		_, _ = local.Write(payload[n:])
+		_, _ = local.Write(payload[first.n:])
 		_ = local.CloseWrite()
 	}()
-	str, err := s.accept().qc.AcceptStream(soon(t))
-	require.NoError(t, err)
 	got, err := io.ReadAll(&stream{qs: str})
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(payload, got))
@@ -58,7 +66,7 @@ func TestStreamDeadlinesOverQUIC(t *testing.T) {
 	_, err = str.Write(dataFrame("x"))
 	require.NoError(t, err)
 	b := make([]byte, 10)
-	n, err = local.Read(b)
+	n, err := local.Read(b)
 	require.NoError(t, err)
 	require.Equal(t, "x", string(b[:n]))
 	require.NoError(t, local.Abort())

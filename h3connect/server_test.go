@@ -285,29 +285,3 @@ func TestT14ManySocketsOnOneConnection(t *testing.T) {
 		peer.WantFrame(t, frame.Text, fmt.Sprint(i), "each stream is its own socket")
 	}
 }
-
-// TestSocketsAreOffTheBooksOfHTTP3: http3 keeps an account of its streams, from
-// which its own idle timeout works. A socket that has ended is not on it.
-func TestSocketsAreOffTheBooksOfHTTP3(t *testing.T) {
-	for name, end := range map[string]func(*websocket.Conn) error{
-		"closed": func(c *websocket.Conn) error {
-			return c.Close(context.Background(), websocket.StatusNormalClosure, "")
-		},
-		"aborted": (*websocket.Conn).CloseNow,
-	} {
-		t.Run(name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			addr := servePlain(t, &http3.Server{Handler: http.HandlerFunc(echo), IdleTimeout: 20 * time.Millisecond})
-			tr := newTransport(t)
-			c := dial(t, tr, addr, nil)
-			qc := tr.connections()[0].qc
-			wantEcho(t, c, "hello")
-			require.NoError(t, end(c))
-			select {
-			case <-qc.Context().Done():
-			case <-time.After(patience):
-				require.Fail(t, "http3 still counts the stream")
-			}
-		})
-	}
-}

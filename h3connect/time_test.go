@@ -277,3 +277,53 @@ func TestShutdownLingers(t *testing.T) {
 		<-qc.Context().Done()
 	})
 }
+
+// TestHandshakeLimit: the server says nothing to a CONNECT.
+func TestHandshakeLimit(t *testing.T) {
+	for limit, want := range map[time.Duration]time.Duration{0: defaultHandshake, time.Minute: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork()
+			release := make(chan struct{})
+			defer close(release)
+			bubbleServer(t, n, new(Server), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+			start := time.Now()
+			_, _, err := bubbleTransport(t, n).Dial(context.Background(), "wss://"+serverHost+"/",
+				&websocket.DialOptions{Limits: websocket.Limits{Handshake: limit}})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, want, time.Since(start))
+		})
+	}
+}
+
+// TestSocketsAreOffTheBooksOfHTTP3: http3 keeps an account of its streams, from
+// which its own idle timeout works. A socket that has ended is not on it.
+func TestSocketsAreOffTheBooksOfHTTP3(t *testing.T) {
+	for name, end := range map[string]func(*websocket.Conn) error{
+		"closed": func(c *websocket.Conn) error {
+			return c.Close(context.Background(), websocket.StatusNormalClosure, "")
+		},
+		"aborted": (*websocket.Conn).CloseNow,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				server, _ := wstest.Certificates()
+				h := n.host(serverHost)
+				defer h.Close()
+				s := &http3.Server{Handler: http.HandlerFunc(echo), TLSConfig: server, IdleTimeout: 20 * time.Second}
+				done := make(chan error, 1)
+				go func() { done <- s.Serve(h) }()
+				tr := bubbleTransport(t, n)
+				tr.IdleTimeout = -1
+				c := bubbleDial(t, tr, nil)
+				qc := tr.connections()[0].qc
+				require.NoError(t, end(c))
+				start := time.Now()
+				<-qc.Context().Done()
+				require.InDelta(t, 20*time.Second, time.Since(start), float64(time.Second))
+				require.NoError(t, s.Close())
+				<-done
+			})
+		})
+	}
+}

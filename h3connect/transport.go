@@ -34,7 +34,8 @@ type Transport struct {
 	// have these values: no streams by the server's wish but 16 unidirectional
 	// ones, receive windows of at most 1 MiB for a stream and 4 MiB for a
 	// connection, a handshake timeout of 5 s, an idle timeout of 60 s, and a
-	// keep-alive of 15 s, because an open socket counts as activity.
+	// keep-alive of 15 s, because an open socket counts as activity. If it is
+	// nil, the extension is on with which a reset cannot overtake a response.
 	QUICConfig *quic.Config
 
 	// IdleTimeout is how long a connection is kept without a socket or request

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -220,17 +219,6 @@ func TestDialCancelledWhileWaitingForAnswer(t *testing.T) {
 	require.ErrorIs(t, wantFailure(t, failing).err, context.Canceled)
 	str.wantReset(http3.ErrCodeRequestCanceled)
 	str.wantStop(http3.ErrCodeRequestCanceled)
-}
-
-func TestHandshakeLimit(t *testing.T) {
-	wstest.NoLeaks(t)
-	s := listenRaw(t, nil)
-	failing := goDial(context.Background(), newTransport(t), s.addr,
-		&websocket.DialOptions{Limits: websocket.Limits{Handshake: 50 * time.Millisecond}})
-	p := s.accept(socketSettings())
-	str, _ := p.acceptStream()
-	require.ErrorIs(t, wantFailure(t, failing).err, context.DeadlineExceeded)
-	str.wantReset(http3.ErrCodeRequestCanceled)
 }
 
 func TestResetsOfTheHandshake(t *testing.T) {
