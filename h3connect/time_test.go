@@ -319,7 +319,10 @@ func TestSocketsAreOffTheBooksOfHTTP3(t *testing.T) {
 				qc := tr.connections()[0].qc
 				require.NoError(t, end(c))
 				start := time.Now()
-				<-qc.Context().Done()
+				select {
+				case <-qc.Context().Done():
+				case <-time.After(time.Minute): // http3 still counts the stream
+				}
 				require.InDelta(t, 20*time.Second, time.Since(start), float64(time.Second))
 				require.NoError(t, s.Close())
 				<-done
