@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/wsmux/websocket/frame"
 )
@@ -62,17 +63,21 @@ func (c *Conn) Close(ctx context.Context, code StatusCode, reason string) error 
 	if !c.fail(&CloseError{Code: code, Reason: reason, Err: net.ErrClosed}) {
 		return c.awaitHandshake(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.limits.CloseTimeout)
+	deadline := time.Now().Add(c.limits.CloseTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	err = c.closeHandshake(ctx, payload)
 	c.setHandshaken(err)
 	if err != nil {
-		cancel()
 		if !c.isFinishing() { // after a breach the stream ends by itself
 			c.giveUp(errors.Is(err, io.ErrUnexpectedEOF))
 		}
 		return err
 	}
+	// ctx governs the call, which is over. Callers cancel it on their way out,
+	// and a stream that is ending in an orderly way must not be reset for that.
 	go func() { // ends with the stream or at CloseTimeout; owns the stream's input
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
 		defer cancel()
 		c.finish(ctx)
 	}()

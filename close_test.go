@@ -469,6 +469,23 @@ func TestC15WS17CloseTimesOut(t *testing.T) {
 
 // C15, third column: the handshake is complete, but the peer leaves its side
 // open.
+// A handler that returns, or a deferred cancel, ends the context given to Close
+// when the peer may not have ended its side yet.
+func TestC1ContextThatEndsAfterCloseResetsNothing(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		closed := e.beginClose(ctx, 1000, "")
+		e.peer.WantClose(t, 1000, "Close sends a Close frame")
+		e.peer.Send(t, wstest.Close(1000, ""))
+		require.NoError(t, <-closed)
+		cancel()
+		synctest.Wait()
+		assert.NotEqual(t, wstest.EndAbort, e.near.Ended(), "the stream goes on to its orderly end")
+		e.wantOrderlyEnd(t, client)
+	})
+}
+
 func TestC15PeerThatNeverEndsIsAbortedQuietly(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		for _, local := range []bool{true, false} {
