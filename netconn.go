@@ -153,22 +153,18 @@ func (d *deadline) set(t time.Time) {
 	}
 	if left := time.Until(t); left > 0 {
 		var timer *time.Timer
-		timer = time.AfterFunc(left, func() { d.expire(timer) })
+		timer = time.AfterFunc(left, func() {
+			d.mu.Lock() // once set has let go of it, timer is known
+			defer d.mu.Unlock()
+			if d.timer == timer { // the deadline has not been moved meanwhile
+				d.timer = nil
+				d.end(os.ErrDeadlineExceeded)
+			}
+		})
 		d.timer = timer
 		return
 	}
 	d.end(os.ErrDeadlineExceeded)
-}
-
-// expire ends the context because timer has fired, unless the deadline has been
-// moved meanwhile.
-func (d *deadline) expire(timer *time.Timer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer == timer {
-		d.timer = nil
-		d.end(os.ErrDeadlineExceeded)
-	}
 }
 
 // deadlineContext is a context that ends with os.ErrDeadlineExceeded.
