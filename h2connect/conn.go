@@ -65,6 +65,7 @@ type conn struct {
 	fr       *http2.Framer  // reads for the reader, writes to out under mu
 	dec      *hpack.Decoder // the reader's
 	block    block          // the reader's
+	updates  tableSizeCheck // the reader's
 	empties  int            // the reader's: empty DATA frames not yet paid for
 	buffered atomic.Int64   // received bytes that wait for readers
 	starved  atomic.Bool    // credit is held back because too many wait
@@ -100,9 +101,14 @@ type conn struct {
 	stallTimer *time.Timer
 	stallArmed bool
 
+	hits     *hits // a server's connections share theirs
 	resets   bucket
 	glitches bucket
+	upkeep   upkeep
 	resetIDs recentIDs
+
+	unread    unreadWatch
+	leftovers map[*stream]struct{} // gone, but holding bytes that their handlers may read
 
 	pings map[[8]byte]chan struct{}
 
@@ -127,6 +133,7 @@ func newConn(nc net.Conn, s side, limits Limits) *conn {
 		inConn:    newInflow(protocolWindow),
 		outConn:   outflow{window: protocolWindow},
 		outBase:   outbase{initial: protocolWindow},
+		hits:      new(hits),
 		resets:    newBucket(limits.ResetBurst, limits.ResetRate),
 		glitches:  newBucket(limits.GlitchBurst, limits.GlitchRate),
 		done:      make(chan struct{}),
@@ -137,12 +144,13 @@ func newConn(nc net.Conn, s side, limits Limits) *conn {
 	}
 	c.in.init(c)
 	c.fr = http2.NewFramer(batchWriter{c}, &c.in)
-	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.fr.SetMaxReadFrameSize(uint32(limits.FrameSize))
 	c.block.maxCount, c.block.maxSize = limits.HeaderFields, uint64(limits.HeaderBytes)
-	c.dec = hpack.NewDecoder(tableSize, c.block.add)
+	// Until the peer has seen our SETTINGS it goes by the protocol's size.
+	c.dec = hpack.NewDecoder(uint32(max(limits.HeaderTable, protocolTable)), c.block.add)
 	c.dec.SetMaxStringLength(4 * limits.HeaderBytes)
 	c.enc = hpack.NewEncoder(&c.encoded)
-	c.enc.SetMaxDynamicTableSizeLimit(tableSize)
+	c.enc.SetMaxDynamicTableSizeLimit(uint32(limits.HeaderTable))
 	c.room.watch(nc)
 	return c
 }
@@ -170,16 +178,16 @@ func (c *conn) armHandshakeTimer() {
 	}
 	switch {
 	case !c.peer.received:
-		wait := c.limits.FirstSettings
+		wait, which := c.limits.FirstSettings, limitFirstSettings
 		if c.side == clientSide {
-			wait = c.limits.Preface // a server's SETTINGS are its preface
+			wait, which = c.limits.Preface, limitPreface // a server's SETTINGS are its preface
 		}
 		c.hsTimer = time.AfterFunc(wait, func() {
-			c.timeout(func() bool { return !c.peer.received }, connViolation(http2.ErrCodeProtocol, "no SETTINGS in time"))
+			c.timeout(func() bool { return !c.peer.received }, connViolation(http2.ErrCodeProtocol, "no SETTINGS in time").passed(which))
 		})
 	case c.ackOwed:
 		c.hsTimer = time.AfterFunc(c.limits.SettingsAck, func() {
-			c.timeout(func() bool { return c.ackOwed }, connViolation(http2.ErrCodeSettingsTimeout, "SETTINGS not acknowledged in time"))
+			c.timeout(func() bool { return c.ackOwed }, connViolation(http2.ErrCodeSettingsTimeout, "SETTINGS not acknowledged in time").passed(limitSettingsAck))
 		})
 	}
 }
@@ -190,6 +198,15 @@ func (c *conn) timeout(missing func() bool, v *violation) {
 	defer c.mu.Unlock()
 	if missing() {
 		c.die(v)
+	}
+}
+
+// expire ends the connection, without a word, because the limit of time l has
+// passed. c.mu is held.
+func (c *conn) expire(l limit, what timeoutError) {
+	if c.err == nil {
+		c.hits.count(l)
+		c.end(&ConnError{Err: what})
 	}
 }
 
@@ -204,10 +221,11 @@ func (c *conn) die(v *violation) {
 	if c.dead() {
 		return
 	}
+	c.hits.count(v.limit)
 	c.lastData = nil
-	c.fr.WriteGoAway(c.lastIn, v.code, []byte(v.rule))
+	c.fr.WriteGoAway(c.lastIn, v.code, []byte(v.Error()))
 	c.dying.Store(true)
-	c.failStreams(&ConnError{Code: v.code, Debug: v.rule})
+	c.failStreams(&ConnError{Code: v.code, Debug: v.Error()})
 	c.role.ended()
 	c.linger()
 	c.flush()
@@ -240,7 +258,7 @@ func (c *conn) end(cause *ConnError) {
 	}
 	c.err = cause
 	c.failStreams(cause)
-	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer} {
+	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer, c.unread.timer} {
 		if t != nil {
 			t.Stop()
 		}
@@ -270,11 +288,12 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
-	st := &stream{c: c, id: id, declared: -1}
+	st := &stream{c: c, id: id, declared: -1, readMark: -1}
 	st.send.cond.L = &c.mu
 	st.recv.init(c.limits.StreamWindow)
 	c.streams[id] = st
 	c.slots++
+	c.upkeep.opened()
 	return st
 }
 
@@ -336,6 +355,13 @@ func (c *conn) forget(st *stream, err error) {
 	c.role.closed(st, err)
 	if !st.handling {
 		c.freeSlot()
+		return
+	}
+	if waiting, _ := st.recv.unread(); waiting > 0 {
+		if c.leftovers == nil {
+			c.leftovers = make(map[*stream]struct{})
+		}
+		c.leftovers[st] = struct{}{}
 	}
 }
 
@@ -378,6 +404,7 @@ func (c *conn) checkIdle() {
 		c.idleTimer.Reset(left)
 		return
 	}
+	c.hits.count(limitIdle)
 	c.goAway()
 	c.linger()
 	c.flush()
@@ -421,10 +448,14 @@ func (c *conn) credit(st *stream, increment uint32) {
 
 // giveConn returns credit to the peer for n bytes received on the connection.
 // It returns on receipt, so that a stream that nobody reads does not stall its
-// neighbours; but never so much that what waits for readers could pass
-// Limits.ConnBuffer. c.mu is held.
+// neighbours; but on a server never so much that what waits for readers could
+// pass Limits.ConnBuffer. c.mu is held.
 func (c *conn) giveConn(n int) {
 	increment := c.inConn.give(n)
+	if c.side == clientSide {
+		c.writeWindowUpdate(0, increment)
+		return
+	}
 	if increment == 0 {
 		if !c.starved.Load() {
 			return
@@ -432,7 +463,6 @@ func (c *conn) giveConn(n int) {
 		increment = c.inConn.flush()
 	}
 	// What give and flush have put into avail is not announced yet.
-	c.starved.Store(true)
 	room := int64(c.limits.ConnBuffer) - c.buffered.Load() - int64(c.inConn.avail)
 	if room < 0 {
 		hold := uint32(min(-room, int64(increment)))
@@ -440,6 +470,10 @@ func (c *conn) giveConn(n int) {
 		c.inConn.avail -= int32(hold)
 		c.inConn.unsent += int32(hold)
 		c.writeWindowUpdate(0, increment)
+		if !c.starved.Swap(true) {
+			c.hits.count(limitConnBuffer)
+		}
+		c.watchUnread()
 		return
 	}
 	c.starved.Store(false)
@@ -449,6 +483,7 @@ func (c *conn) giveConn(n int) {
 // discard drops what waits for st's reader and what may still come for it. c.mu
 // is held.
 func (c *conn) discard(st *stream, cause error) {
+	delete(c.leftovers, st)
 	unbuffered, increment := st.recv.discard(cause)
 	c.buffered.Add(-int64(unbuffered))
 	c.credit(st, increment)

@@ -64,7 +64,7 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 		return nil, connViolation(http2.ErrCodeProtocol, "DATA on an idle stream")
 	}
 	if !c.inConn.take(fh.Length) {
-		return nil, connViolation(http2.ErrCodeFlowControl, "connection window exceeded")
+		return nil, connViolation(http2.ErrCodeFlowControl, "connection window exceeded").passed(limitConnWindow)
 	}
 	st := c.streams[id]
 	if st == nil && c.ignored(id) {
@@ -80,14 +80,17 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 		return nil, malformed("DATA before the response")
 	}
 	if !st.recv.take(fh.Length) {
-		return nil, streamViolation(http2.ErrCodeFlowControl, "stream window exceeded")
+		return nil, streamViolation(http2.ErrCodeFlowControl, "stream window exceeded").passed(limitStreamWindow)
 	}
 	end := fh.Flags.Has(http2.FlagDataEndStream)
 	if content == 0 && !end {
 		c.empties++
 		if n := c.limits.EmptyData; n >= 0 && c.empties > n {
-			return nil, connViolation(http2.ErrCodeEnhanceYourCalm, "too many empty DATA frames")
+			return nil, tooMuch(limitEmptyData, "too many empty DATA frames")
 		}
+	}
+	if content > 0 {
+		c.upkeep.received()
 	}
 	st.received += int64(content)
 	if st.declared >= 0 && (st.received > st.declared || end && st.received < st.declared) {

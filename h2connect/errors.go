@@ -81,17 +81,35 @@ func (e *ConnError) Unwrap() error { return e.Err }
 
 // A violation is a rule that the peer broke. fatal ones end the connection with
 // GOAWAY, others only reset the stream. rule is what the debug data and the
-// error say.
+// error say, behind the name of the limit that was passed if it was one.
 type violation struct {
 	code  http2.ErrCode
 	fatal bool
+	limit limit
 	rule  string
 }
 
-func (v *violation) Error() string { return v.rule }
+func (v *violation) Error() string {
+	if v.limit != noLimit {
+		return v.limit.String() + ": " + v.rule
+	}
+	return v.rule
+}
 
 func connViolation(code http2.ErrCode, rule string) *violation {
 	return &violation{code: code, fatal: true, rule: rule}
+}
+
+// passed says which limit it is that a violation has passed.
+func (v *violation) passed(l limit) *violation {
+	v.limit = l
+	return v
+}
+
+// tooMuch is the violation of a limit that only an attack meets: it ends the
+// connection (RFC 9113 §10.5).
+func tooMuch(l limit, rule string) *violation {
+	return connViolation(http2.ErrCodeEnhanceYourCalm, rule).passed(l)
 }
 
 func streamViolation(code http2.ErrCode, rule string) *violation {

@@ -27,6 +27,7 @@ type block struct {
 	continuations int
 
 	tooLarge  bool   // a limit was passed: fields is not complete
+	limit     limit  // which it was first
 	malformed string // the first rule that was broken; "" if none
 }
 
@@ -43,19 +44,30 @@ func (b *block) reset(stream uint32, endStream bool) {
 func (b *block) add(f hpack.HeaderField) {
 	b.count++
 	b.size += uint64(f.Size())
-	if b.count > b.maxCount || b.size > b.maxSize {
-		b.tooLarge = true
+	if l := b.past(1); l != noLimit {
+		if !b.tooLarge {
+			b.tooLarge, b.limit = true, l
+		}
 		return
 	}
 	b.check(f)
 	b.fields = append(b.fields, f)
 }
 
-// wayTooLarge reports whether the block has passed four times a limit: then it
-// is not worth a polite answer.
-func (b *block) wayTooLarge() bool {
-	return b.size > 4*b.maxSize || b.count > 4*b.maxCount
+// past returns which limit the block has passed times-fold.
+func (b *block) past(times int) limit {
+	switch {
+	case b.size > uint64(times)*b.maxSize:
+		return limitHeaderBytes
+	case b.count > times*b.maxCount:
+		return limitHeaderFields
+	}
+	return noLimit
 }
+
+// wayPast returns the limit that the block has passed four times: then it is not
+// worth a polite answer.
+func (b *block) wayPast() limit { return b.past(4) }
 
 // check applies the rules for a single field in its place.
 func (b *block) check(f hpack.HeaderField) {

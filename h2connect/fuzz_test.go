@@ -72,7 +72,7 @@ func FuzzServer(f *testing.F) {
 func checkOutput(t *testing.T, nc io.Reader) {
 	fr := http2.NewFramer(io.Discard, nc)
 	fr.SetMaxReadFrameSize(maxFrame)
-	dec := hpack.NewDecoder(tableSize, nil)
+	dec := hpack.NewDecoder(protocolTable, nil)
 	fatal := false
 	for {
 		f, err := fr.ReadFrame()

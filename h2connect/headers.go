@@ -22,6 +22,7 @@ func (c *conn) readHeaders(fh http2.FrameHeader) error {
 	hf := f.(*http2.HeadersFrame)
 	b := &c.block
 	b.reset(fh.StreamID, hf.StreamEnded())
+	c.updates.begin()
 	if hf.HasPriority() && hf.Priority.StreamDep == fh.StreamID {
 		b.malformed = "stream depends on itself"
 	}
@@ -43,7 +44,7 @@ func (c *conn) readContinuations() error {
 	late := time.AfterFunc(c.limits.Preface, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.end(&ConnError{Err: timeoutError("header block not complete in time")})
+		c.expire(limitPreface, "header block not complete in time")
 	})
 	defer late.Stop()
 	for {
@@ -53,7 +54,7 @@ func (c *conn) readContinuations() error {
 		}
 		c.block.continuations++
 		if c.block.continuations > c.limits.Continuations {
-			return connViolation(http2.ErrCodeEnhanceYourCalm, "too many CONTINUATION frames")
+			return tooMuch(limitContinuations, "too many CONTINUATION frames")
 		}
 		f, err := c.fr.ReadFrameForHeader(fh)
 		if err != nil {
@@ -70,11 +71,14 @@ func (c *conn) readContinuations() error {
 }
 
 func (c *conn) decode(fragment []byte) error {
+	if !c.updates.follow(fragment) {
+		return connViolation(http2.ErrCodeCompression, "misplaced dynamic table size update")
+	}
 	if _, err := c.dec.Write(fragment); err != nil {
 		return connViolation(http2.ErrCodeCompression, "invalid header block")
 	}
-	if c.block.wayTooLarge() {
-		return connViolation(http2.ErrCodeEnhanceYourCalm, "header block too large")
+	if l := c.block.wayPast(); l != noLimit {
+		return tooMuch(l, "header block too large")
 	}
 	return nil
 }

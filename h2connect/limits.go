@@ -24,6 +24,18 @@ type Limits struct {
 	// crumbs included. Beyond it: as HeaderBytes. Default 256.
 	HeaderFields int
 
+	// HeaderTable is how many bytes each of the two HPACK dynamic tables may
+	// have (RFC 7541 §4.1): the one that the peer fills with what it sends, and
+	// the one that we fill, of which a peer may want less. Default 4,096.
+	// Negative: none.
+	HeaderTable int
+
+	// FrameSize is the largest frame payload that is accepted (RFC 9113
+	// §6.5.2). Beyond it the connection ends with FRAME_SIZE_ERROR. Default
+	// 16,384, which is also the least; at most 2^24 − 1. What is sent is
+	// never larger than 16,384.
+	FrameSize int
+
 	// Continuations is how many CONTINUATION frames a header block may have,
 	// empty ones included. The connection ends with ENHANCE_YOUR_CALM at the
 	// one that makes it this many plus one. Default 8.
@@ -43,8 +55,12 @@ type Limits struct {
 	ResetRate  int
 
 	// GlitchBurst and GlitchRate bound frames that are legal and achieve
-	// nothing (PRIORITY, unknown types, repeated SETTINGS, frames for closed
-	// streams), as ResetBurst and ResetRate do. Defaults 10,000 and 330.
+	// nothing, as ResetBurst and ResetRate do: PRIORITY, unknown types,
+	// repeated SETTINGS, frames for closed streams; also PINGs and
+	// WINDOW_UPDATEs beyond those that the traffic explains. That is a PING
+	// for every stream and every DATA frame in either direction, and four
+	// WINDOW_UPDATEs for every stream, twenty for every DATA frame sent to
+	// the peer and one for each 64 bytes in it. Defaults 10,000 and 330.
 	// Negative burst: none.
 	GlitchBurst int
 	GlitchRate  int
@@ -68,10 +84,18 @@ type Limits struct {
 	// not stall its neighbours. Default 1 MiB, at least 64 KiB − 1.
 	ConnWindow int
 
-	// ConnBuffer is how many received bytes a connection may hold for streams
-	// that nobody reads. When they reach it, bytes return to the peer only as
-	// they are consumed. Default 4 MiB, at least ConnWindow.
+	// ConnBuffer is how many received bytes a server's connection may hold for
+	// handlers that do not read. When they reach it, bytes return to the peer
+	// only as they are consumed. Default 4 MiB, at least ConnWindow. A client
+	// holds at most StreamWindow for every request that it has made.
 	ConnBuffer int
+
+	// ReadStall is how long streams that nobody reads may keep a server's
+	// connection closed to the others by holding ConnBuffer. Beyond it those
+	// of which nothing has been read in that time are reset with CANCEL, the
+	// fullest first, until half of ConnBuffer is free. Default 30 s.
+	// Negative: none.
+	ReadStall time.Duration
 
 	// WriteStall is how long the peer may accept no byte of what is being
 	// written to the connection, which is then cut, and how long it may keep a
@@ -101,8 +125,13 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	def := func(p *int, n int) {
+	def := func(p *int, n int) { // where negative means no limit
 		if *p == 0 {
+			*p = n
+		}
+	}
+	defPositive := func(p *int, n int) {
+		if *p <= 0 {
 			*p = n
 		}
 	}
@@ -111,11 +140,15 @@ func (l Limits) withDefaults() Limits {
 			*p = d
 		}
 	}
-	def(&l.ConcurrentStreams, 250)
-	def(&l.HeaderBytes, 16<<10)
-	def(&l.HeaderFields, 256)
-	def(&l.Continuations, 8)
-	def(&l.ControlFrames, 1000)
+	defPositive(&l.ConcurrentStreams, 250)
+	defPositive(&l.HeaderBytes, 16<<10)
+	defPositive(&l.HeaderFields, 256)
+	def(&l.HeaderTable, protocolTable)
+	l.HeaderTable = max(l.HeaderTable, 0)
+	defPositive(&l.FrameSize, maxFrame)
+	l.FrameSize = min(max(l.FrameSize, maxFrame), 1<<24-1)
+	defPositive(&l.Continuations, 8)
+	defPositive(&l.ControlFrames, 1000)
 	def(&l.ResetBurst, 1000)
 	def(&l.ResetRate, 33)
 	def(&l.GlitchBurst, 10000)
@@ -128,6 +161,7 @@ func (l Limits) withDefaults() Limits {
 	l.StreamWindow = min(max(l.StreamWindow, protocolWindow), maxWindow)
 	l.ConnWindow = min(max(l.ConnWindow, protocolWindow), maxWindow)
 	l.ConnBuffer = max(l.ConnBuffer, l.ConnWindow)
+	defTime(&l.ReadStall, 30*time.Second)
 	defTime(&l.WriteStall, 30*time.Second)
 	defTime(&l.Preface, 10*time.Second)
 	defTime(&l.FirstSettings, 2*time.Second)

@@ -119,7 +119,7 @@ func (c *conn) framerError(err error) error {
 	var se http2.StreamError
 	switch {
 	case errors.Is(err, http2.ErrFrameTooLarge):
-		return connViolation(http2.ErrCodeFrameSize, "frame too large")
+		return connViolation(http2.ErrCodeFrameSize, "frame too large").passed(limitFrameSize)
 	case errors.As(err, &ce):
 		rule := "malformed frame"
 		if detail := c.fr.ErrorDetail(); detail != nil {
@@ -144,10 +144,11 @@ func (c *conn) streamViolation(id uint32, v *violation) error {
 	if !c.resets.take() {
 		return errResets
 	}
+	c.hits.count(v.limit)
 	if c.idle(id) {
 		// It is not idle any more once it has been reset.
 		if c.side == clientSide || id%2 == 0 {
-			return connViolation(v.code, v.rule)
+			return connViolation(v.code, v.Error())
 		}
 		c.openedIn(id)
 	}
@@ -160,7 +161,7 @@ func (c *conn) streamViolation(id uint32, v *violation) error {
 	return nil
 }
 
-var errResets = connViolation(http2.ErrCodeEnhanceYourCalm, "too many stream resets")
+var errResets = tooMuch(limitResets, "too many stream resets")
 
 // glitch counts a frame that achieves nothing.
 func (c *conn) glitch() error {
@@ -268,6 +269,9 @@ func (c *conn) onPing(f *http2.PingFrame) error {
 		}
 		return nil
 	}
+	if !c.upkeep.ping() && !c.glitches.take() {
+		return errGlitches
+	}
 	c.writeControl(func(fr *http2.Framer) error { return fr.WritePing(true, f.Data) })
 	return nil
 }
@@ -275,6 +279,9 @@ func (c *conn) onPing(f *http2.PingFrame) error {
 func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.upkeep.update() && !c.glitches.take() {
+		return errGlitches
+	}
 	if f.StreamID == 0 {
 		if !c.outConn.add(f.Increment) {
 			return connViolation(http2.ErrCodeFlowControl, "connection window too large")
@@ -287,9 +294,6 @@ func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	}
 	st := c.streams[f.StreamID]
 	if st == nil {
-		if !c.glitches.take() {
-			return errGlitches
-		}
 		return nil
 	}
 	if !c.outBase.add(&st.send.flow, f.Increment) {

@@ -24,6 +24,8 @@ type receiver struct {
 	dst  []byte // what the blocked read wants filled; nil if none is blocked
 	done int    // how much of dst has been filled
 
+	consumed int64 // bytes read from waiting or past it
+
 	err       error // why nothing more will come: io.EOF or final; nil while open
 	discarded bool  // nobody will read: what comes is dropped
 	deadline  deadline
@@ -95,6 +97,7 @@ func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err erro
 			return 0, 0, 0, nil
 		}
 		if n := r.await(p); n > 0 {
+			r.consumed += int64(n)
 			return n, 0, r.giveLocked(n), nil
 		}
 	}
@@ -102,6 +105,7 @@ func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err erro
 		return 0, 0, 0, os.ErrDeadlineExceeded
 	}
 	n = r.waiting.read(p)
+	r.consumed += int64(n)
 	return n, n, r.giveLocked(n), nil
 }
 
@@ -117,6 +121,13 @@ func (r *receiver) await(p []byte) (n int) {
 	r.deadline.wait(&r.cond)
 	n, r.dst = r.done, nil
 	return n
+}
+
+// unread returns how many bytes wait and how many have been read so far.
+func (r *receiver) unread() (waiting int, read int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting.len(), r.consumed
 }
 
 // end says that nothing more will come. What waits can still be read. The first

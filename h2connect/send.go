@@ -127,6 +127,7 @@ func (st *stream) checkStall() {
 		st.watchStall()
 		return
 	}
+	c.hits.count(limitWriteStall)
 	c.reset(st, &StreamError{Code: http2.ErrCodeCancel, Err: errWriteStall})
 	c.flush()
 }

@@ -26,6 +26,9 @@ type Server struct {
 	// is the switch for a server with WebSocket handlers that do not use this
 	// package.
 	DisableExtendedConnect bool
+
+	mu      sync.Mutex
+	servers []*server // for Stats
 }
 
 // nextProto and nextProtoCleartext are the keys of http.Server.TLSNextProto:
@@ -61,6 +64,7 @@ func ConfigureServer(srv *http.Server, conf *Server) error {
 		return err
 	}
 	s := newServer(srv, conf)
+	conf.attach(s)
 	if srv.TLSConfig == nil {
 		srv.TLSConfig = &tls.Config{}
 	}
@@ -126,6 +130,7 @@ type server struct {
 	limits       Limits
 	allowConnect bool
 	sockets      sockets.Set
+	hits         hits
 
 	mu       sync.Mutex
 	conns    map[*serverConn]struct{}

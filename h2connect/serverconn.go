@@ -38,7 +38,7 @@ type serverConn struct {
 
 func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
 	c := newConn(nc, serverSide, s.limits)
-	c.allowConnect = s.allowConnect
+	c.allowConnect, c.hits = s.allowConnect, &s.hits
 	sc := &serverConn{s: s, c: c, remoteAddr: nc.RemoteAddr().String()}
 	sc.handler = sockets.Handler(h, &s.sockets)
 	c.role = sc
@@ -81,7 +81,7 @@ func (sc *serverConn) readPreface() bool {
 	late := time.AfterFunc(c.limits.Preface, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.end(&ConnError{Err: timeoutError("no connection preface in time")})
+		c.expire(limitPreface, "no connection preface in time")
 	})
 	defer late.Stop()
 	for want := http2.ClientPreface; want != ""; {
@@ -123,6 +123,7 @@ func (sc *serverConn) drain() {
 		select {
 		case <-answered:
 		case <-late.C:
+			c.hits.count(limitDrainPing)
 		case <-c.done:
 			return
 		}
@@ -148,6 +149,7 @@ func (sc *serverConn) opened(b *block) error {
 	c.mu.Lock()
 	if len(c.streams) >= c.limits.ConcurrentStreams || len(sc.backlog) >= c.limits.ConcurrentStreams {
 		defer c.mu.Unlock()
+		c.hits.count(limitConcurrentStreams)
 		if !c.resets.take() {
 			return errResets
 		}
@@ -157,6 +159,7 @@ func (sc *serverConn) opened(b *block) error {
 	}
 	c.mu.Unlock()
 	if b.tooLarge {
+		c.hits.count(b.limit)
 		return sc.refuse(b, http.StatusRequestHeaderFieldsTooLarge)
 	}
 	in, err := parseRequest(b, c.allowConnect, c.tls != nil)
@@ -281,6 +284,7 @@ func (sc *serverConn) handled(w *responseWriter) {
 // unhandled says that no handler runs, or will run, for st. c.mu is held.
 func (sc *serverConn) unhandled(st *stream) {
 	st.handling = false
+	delete(sc.c.leftovers, st)
 	if st.gone {
 		sc.c.freeSlot()
 	}
@@ -302,7 +306,7 @@ func (sc *serverConn) more(st *stream, b *block) error {
 	case b.pseudo > 0:
 		return streamViolation(http2.ErrCodeProtocol, "pseudo-header field in a trailer section")
 	case b.tooLarge:
-		return streamViolation(http2.ErrCodeEnhanceYourCalm, "trailer section too large")
+		return streamViolation(http2.ErrCodeEnhanceYourCalm, "trailer section too large").passed(b.limit)
 	case st.declared >= 0 && st.received != st.declared:
 		return streamViolation(http2.ErrCodeProtocol, "content is not as long as content-length says")
 	}

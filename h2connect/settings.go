@@ -4,14 +4,14 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// maxFrame is the largest frame payload that we accept and send: the minimum of
-// RFC 9113 §6.5.2, which no peer may go below and which keeps one stream from
-// occupying the connection for long.
+// maxFrame is the largest frame payload that we send, and accept by default: the
+// minimum of RFC 9113 §6.5.2, which no peer may go below and which keeps one
+// stream from occupying the connection for long.
 const maxFrame = 16384
 
-// tableSize is the size of both HPACK dynamic tables: the protocol's default
-// (RFC 9113 §6.5.2), and the most we use of what a peer offers.
-const tableSize = 4096
+// protocolTable is the size of an HPACK dynamic table before anything is said
+// about it (RFC 9113 §6.5.2).
+const protocolTable = 4096
 
 // unlimited stands for the absence of a limit in the peer's SETTINGS.
 const unlimited = 1<<32 - 1
@@ -27,10 +27,10 @@ type peerSettings struct {
 // ourSettings returns the SETTINGS frame that opens our direction.
 func (c *conn) ourSettings() []http2.Setting {
 	s := []http2.Setting{
-		{ID: http2.SettingMaxFrameSize, Val: maxFrame},
+		{ID: http2.SettingMaxFrameSize, Val: uint32(c.limits.FrameSize)},
 		{ID: http2.SettingInitialWindowSize, Val: uint32(c.limits.StreamWindow)},
 		{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.limits.HeaderBytes)},
-		{ID: http2.SettingHeaderTableSize, Val: tableSize},
+		{ID: http2.SettingHeaderTableSize, Val: uint32(c.limits.HeaderTable)},
 	}
 	if c.side == clientSide {
 		// "A client MUST NOT send ENABLE_PUSH with 1 and then accept none":
@@ -53,7 +53,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 		return c.onSettingsAck()
 	}
 	if n := c.limits.Settings; n >= 0 && f.NumSettings() > n {
-		return connViolation(http2.ErrCodeEnhanceYourCalm, "too many settings in a frame")
+		return tooMuch(limitSettings, "too many parameters in a frame")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +76,7 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	return nil
 }
 
-var errGlitches = connViolation(http2.ErrCodeEnhanceYourCalm, "too many frames without effect")
+var errGlitches = tooMuch(limitGlitches, "too many frames without effect")
 
 // applySetting applies one parameter; of duplicates the last wins, and unknown
 // ones are ignored (RFC 9113 §6.5, §6.5.2). c.mu is held.
@@ -92,7 +92,7 @@ func (c *conn) applySetting(s http2.Setting) error {
 	case http2.SettingHeaderTableSize:
 		// The encoder belongs to this lock. It announces the smallest size
 		// between two header blocks itself (RFC 7541 §4.2).
-		c.enc.SetMaxDynamicTableSize(min(s.Val, tableSize))
+		c.enc.SetMaxDynamicTableSize(min(s.Val, uint32(c.limits.HeaderTable)))
 	case http2.SettingEnablePush:
 		if c.side == clientSide && s.Val != 0 {
 			// "A client MUST treat receipt of a SETTINGS frame with
@@ -128,5 +128,9 @@ func (c *conn) onSettingsAck() error {
 	}
 	c.ackOwed = false
 	c.armHandshakeTimer()
+	if size := c.limits.HeaderTable; size < protocolTable {
+		c.dec.SetAllowedMaxDynamicTableSize(uint32(size))
+		c.updates.owed = true
+	}
 	return nil
 }

@@ -43,6 +43,7 @@ type stream struct {
 	handling  bool                    // server: the handler has not returned
 	cancel    context.CancelCauseFunc // server: ends the request's context
 	exchange  *exchange               // client: the request that opened it
+	readMark  int64                   // see watchUnread
 
 	// The connection's reader owns these.
 	declared int64 // content-length of what is being received; -1: none

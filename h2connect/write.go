@@ -134,7 +134,7 @@ func (c *conn) checkWrite() {
 		c.stallTimer.Reset(left)
 		return
 	}
-	c.end(&ConnError{Err: errWriteStall})
+	c.expire(limitWriteStall, errWriteStall)
 }
 
 // writeControl appends a frame that the peer's own frames made necessary. Too
@@ -148,7 +148,7 @@ func (c *conn) writeControl(write func(*http2.Framer) error) {
 	write(c.fr) // into memory: it does not fail
 	c.queued++
 	if c.queued > c.limits.ControlFrames {
-		c.die(connViolation(http2.ErrCodeEnhanceYourCalm, "too many control frames queued"))
+		c.die(tooMuch(limitControlFrames, "too many control frames queued"))
 	}
 }
 
@@ -191,6 +191,7 @@ func (c *conn) appendData(st *stream, n int, end bool) {
 		length := len(header) - frameHeader
 		if length+n <= maxData {
 			putLength(header, length+n)
+			c.upkeep.sentMore(n)
 			c.out = st.send.take(c.out, n)
 			if end {
 				c.out[c.lastAt+4] |= byte(http2.FlagDataEndStream)
@@ -202,6 +203,7 @@ func (c *conn) appendData(st *stream, n int, end bool) {
 	if end {
 		flags = http2.FlagDataEndStream
 	}
+	c.upkeep.sent(n)
 	c.lastData, c.lastAt = st, len(c.out)
 	c.out = append(c.out, 0, 0, 0, byte(http2.FrameData), byte(flags))
 	c.out = binary.BigEndian.AppendUint32(c.out, st.id)
