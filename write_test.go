@@ -34,7 +34,7 @@ func TestWS25ConcurrentWritersDoNotMix(t *testing.T) {
 	for name, deflate := range map[string]*websocket.DeflateParams{"plain": nil, "deflate": {}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				const writers, messages = 8, 60
+				const writers, messages = 8, 30
 				server, client := joined(t, wstest.PipeOptions{Buffer: 3000}, websocket.Params{
 					Deflate: deflate, Limits: quiet, Compression: &websocket.Compression{ServerContextTakeover: true, ClientContextTakeover: true},
 				})
