@@ -261,6 +261,23 @@ func TestXC21QueuedMessagesTravelTogether(t *testing.T) {
 	assert.LessOrEqual(t, frames, 3, "messages that wait together travel together")
 }
 
+func TestC13PanicOfTheHandlerEndsTheSocketWithoutReset(t *testing.T) {
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := Accept(w, r, nil); assert.NoError(t, err) {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	p.greet()
+	p.headers(1, false, connect()...)
+	p.wantStatus(1, "200", false, "accepted")
+	p.wantData(1, "\x88\x02\x03\xf3", false, "status 1011")
+	ws := wstest.NewClient(nil)
+	require.NoError(t, p.fr.WriteData(1, false, ws.Append(nil, wstest.Close(1011, ""))))
+	p.wantData(1, "", true, "both Close frames have passed")
+	require.NoError(t, p.fr.WriteData(1, true, nil))
+	p.wantAlive("no reset for a socket that ended in an orderly way")
+}
+
 func TestP20SocketEndsWithEndStream(t *testing.T) {
 	p := clientOf(t, nil, socketHandler())
 	p.greet()

@@ -314,9 +314,14 @@ func (w *responseWriter) finish() {
 	w.st.finish(w.buf, trailer)
 }
 
-// abort resets the stream of a handler that has failed.
+// abort resets the stream of a handler that has failed. A socket's was told so
+// by status 1011 and ends in its own time: a reset could overtake that.
 func (w *responseWriter) abort(code http2.ErrCode, cause error) {
 	w.done.Store(true)
+	if w.accepted {
+		w.st.Close()
+		return
+	}
 	w.st.abort(code, cause)
 	w.release()
 }
