@@ -34,6 +34,7 @@ type inbound struct {
 	recv    frame.Receiver
 	control bucket // inbound Ping and Pong frames
 	count   readCount
+	times   readTimes
 
 	buf    []byte                // received bytes; buf[r:w] are not parsed yet
 	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
@@ -215,6 +216,7 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 		if n > 0 {
 			in.count.bytes += int64(n)
 			c.count.bytesRead.n.Store(in.count.bytes)
+			c.alive.received(&in.times, c.clock)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				in.err = err
 			}

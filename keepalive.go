@@ -3,62 +3,63 @@ package websocket
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket/frame"
 )
 
-// keepAliveSteps is how many times within PingInterval a keepAlive looks at a
-// peer that is not silent.
-const keepAliveSteps = 8
-
-// keepAlive finds out whether a silent peer is alive. It is one timer, and costs
-// a read nothing: when the timer fires it looks whether bytes have arrived. When
-// none have for PingInterval it sends a Ping, and when none have for PingTimeout
-// after that it gives up.
-//
-// A socket that is silent from the start, or after a Ping was answered, gets its
-// Ping exactly at the interval; one that falls silent, up to an eighth later.
+// keepAlive finds out whether a silent peer is alive. It is one timer: when it
+// fires it looks when bytes last arrived. If that was PingInterval ago it sends
+// a Ping, and if nothing arrives for PingTimeout after that it gives up.
 type keepAlive struct {
+	on   bool
+	last atomic.Int64 // when bytes last arrived, on Conn.clock
+
 	mu       sync.Mutex
 	timer    *time.Timer
-	seen     int64         // the bytes read when it last looked
-	silent   time.Duration // for how long there have not been more
-	wait     time.Duration // what the timer was set to
 	released bool
 }
 
-// set starts the timer. k.mu is held.
-func (k *keepAlive) set(d time.Duration) {
-	k.wait = d
+// A busy stream does not take the time on every read: once busyReads in a row
+// came within busyGap of one another, only one in busySkip does. If it falls
+// into a trickle then, a Ping may be sent too early, which does no harm.
+const (
+	busyReads = 64
+	busySkip  = 16
+	busyGap   = 10 * time.Millisecond
+)
+
+// readTimes is the reader's part of keepAlive, guarded by the reading gate.
+type readTimes struct {
+	quick int // reads in a row that came within busyGap
+	skip  int // reads not to be timed
+}
+
+// received notes that bytes have arrived.
+func (k *keepAlive) received(t *readTimes, clock func() time.Duration) {
+	if !k.on {
+		return
+	}
+	if t.skip > 0 {
+		t.skip--
+		return
+	}
+	now := clock()
+	if now-time.Duration(k.last.Load()) > busyGap {
+		t.quick = 0
+	} else if t.quick++; t.quick >= busyReads {
+		t.skip = busySkip - 1
+	}
+	k.last.Store(int64(now))
+}
+
+func (k *keepAlive) reset(d time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if !k.released {
 		k.timer.Reset(d)
 	}
-}
-
-// look takes the number of bytes read, and reports whether there have been no
-// new ones for interval; if there have, it looks again later.
-func (k *keepAlive) look(read int64, interval time.Duration) (silent bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if read == k.seen {
-		k.silent += k.wait
-	} else {
-		k.seen, k.silent = read, 0
-	}
-	if k.silent >= interval {
-		return true
-	}
-	k.set(interval / keepAliveSteps)
-	return false
-}
-
-// restart begins to watch anew.
-func (k *keepAlive) restart(read int64, interval time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.seen, k.silent = read, 0
-	k.set(interval)
 }
 
 func (k *keepAlive) release() {
@@ -75,20 +76,30 @@ func (c *Conn) startKeepAlive() {
 		return
 	}
 	k := &c.alive
+	k.on = true
+	k.last.Store(int64(c.clock()))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.wait = c.limits.PingInterval
-	k.timer = time.AfterFunc(k.wait, c.checkAlive)
+	k.timer = time.AfterFunc(c.limits.PingInterval, c.checkAlive)
+}
+
+// untilPing returns how long the peer may still be silent.
+func (c *Conn) untilPing() time.Duration {
+	return c.limits.PingInterval - (c.clock() - time.Duration(c.alive.last.Load()))
 }
 
 // checkAlive runs on the timer's goroutine. If the peer has been silent for
 // PingInterval it sends a Ping and waits for the Pong, reading itself if nobody
 // else does. It ends after PingTimeout at the latest.
 func (c *Conn) checkAlive() {
-	before := c.count.bytesRead.n.Load()
-	if c.err.Load() != nil || !c.alive.look(before, c.limits.PingInterval) {
+	if c.err.Load() != nil {
 		return
 	}
+	if left := c.untilPing(); left > 0 {
+		c.alive.reset(left)
+		return
+	}
+	before := c.count.bytesRead.n.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.PingTimeout)
 	defer cancel()
 	id, pong := c.pings.add()
@@ -97,13 +108,14 @@ func (c *Conn) checkAlive() {
 	if sent {
 		c.awaitPong(ctx, pong)
 	}
-	now := c.count.bytesRead.n.Load()
 	switch {
 	case c.err.Load() != nil:
-	case now != before, !sent, c.backlogged():
-		// It is alive; or a frame is on its way to it, for which the stall watch
-		// is responsible; or the application does not read.
-		c.alive.restart(now, c.limits.PingInterval)
+	case c.count.bytesRead.n.Load() != before:
+		c.alive.reset(max(0, c.untilPing()))
+	case !sent, c.backlogged():
+		// A frame is on its way to it, for which the stall watch is responsible;
+		// or the application does not read.
+		c.alive.reset(c.limits.PingInterval)
 	default:
 		c.abort(&CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead})
 	}

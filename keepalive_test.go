@@ -23,20 +23,11 @@ var keepAlive = websocket.Limits{PingInterval: 30 * time.Second, PingTimeout: 15
 // start, and nothing before it.
 func (e *end) wantPingAt(t testing.TB, start time.Time, at time.Duration) string {
 	t.Helper()
-	payload := e.wantPingAfter(t, start, at)
-	require.Equal(t, at, time.Since(start))
-	return payload
-}
-
-// wantPingAfter is wantPingAt for a peer that has fallen silent, whose Ping may
-// be an eighth of the interval late.
-func (e *end) wantPingAfter(t testing.TB, start time.Time, at time.Duration) string {
-	t.Helper()
 	time.Sleep(at - time.Since(start) - 1)
 	e.peer.WantIdle(t, "not before its time")
 	f := e.peer.Next(t, "a keep-alive Ping")
 	require.Equal(t, frame.Ping, f.Opcode)
-	require.LessOrEqual(t, time.Since(start), at+30*time.Second/8)
+	require.Equal(t, at, time.Since(start))
 	return string(f.Payload)
 }
 
@@ -137,11 +128,11 @@ func TestKeepAliveTakesAnyByteForASignOfLife(t *testing.T) {
 		}
 		assert.Equal(t, "slow", (<-got).payload)
 		got = e.beginRead(t.Context())
-		e.wantPingAfter(t, start, time.Duration(len(wire))*29*time.Second+30*time.Second)
+		e.wantPingAt(t, start, time.Duration(len(wire))*29*time.Second+30*time.Second)
 		time.Sleep(14 * time.Second)
 		wire = e.peer.Append(nil, wstest.Text("no pong"))
 		e.peer.SendRaw(t, wire[:1])
-		e.wantPingAfter(t, start, time.Since(start)+30*time.Second)
+		e.wantPingAt(t, start, time.Since(start)+30*time.Second)
 		e.peer.SendRaw(t, wire[1:])
 		assert.Equal(t, "no pong", (<-got).payload)
 	})

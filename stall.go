@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// stallSteps is how many times within the limit a stallWatch looks at writes
-// that follow on one another.
+// stallSteps is how many times within the limit a stallWatch looks.
 const stallSteps = 30
 
 // A stallWatch calls expired when a stream call has taken no byte for limit. A
 // write costs it one load: its timer is started by the first write, looks at the
 // number of bytes written when it fires, and goes on while writing does.
 //
-// A write that starts the timer is caught exactly at the limit; one that found
+// A write that starts the timer is caught exactly at the limit; one that finds
 // it running, up to a thirtieth later.
 type stallWatch struct {
 	limit   time.Duration // negative: no watch
@@ -44,7 +43,7 @@ func (s *stallWatch) start() {
 	defer s.mu.Unlock()
 	s.armed.Store(true)
 	s.seen, s.still = s.written.n.Load(), 0
-	s.set(s.limit)
+	s.set(s.limit / stallSteps)
 }
 
 // restart is called when the write in progress was given up without a byte taken.
@@ -93,7 +92,7 @@ func (s *stallWatch) stalled() bool {
 	if s.still >= s.limit {
 		return true
 	}
-	s.set(s.limit / stallSteps)
+	s.set(min(s.limit/stallSteps, s.limit-s.still))
 	return false
 }
 
