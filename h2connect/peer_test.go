@@ -2,12 +2,11 @@ package h2connect
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/binary"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +27,8 @@ type peer struct {
 	buf  bytes.Buffer
 	dec  *hpack.Decoder
 	ours *conn // the engine's end
+	conf *Server
+	srv  *server // what a client's peer is connected to
 	done chan struct{}
 	log  *logBuffer
 }
@@ -44,21 +45,42 @@ func newPeer(t testing.TB, nc net.Conn) *peer {
 // clientOf plays a client to a server of ours over memory. The handshake is
 // still to come.
 func clientOf(t testing.TB, conf *Server, h http.Handler) *peer {
-	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
-	p := newPeer(t, theirs.NetConn())
 	if conf == nil {
 		conf = &Server{}
 	}
-	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(p.log, "", 0)}, conf)
-	sc := newServerConn(s, ours.NetConn(), h)
+	l := &logBuffer{}
+	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(l, "", 0)}, conf)
+	conf.attach(s)
+	return connectTo(t, s, conf, l)
+}
+
+// connectTo plays a client to s.
+func connectTo(t testing.TB, s *server, conf *Server, l *logBuffer) *peer {
+	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+	p := newPeer(t, theirs.NetConn())
+	p.srv, p.conf, p.log = s, conf, l
+	sc := newServerConn(s, ours.NetConn(), s.srv.Handler)
+	require.True(t, s.add(sc))
 	p.ours = sc.c
 	go func() {
 		defer close(p.done)
+		defer s.remove(sc)
 		sc.serve(false)
 	}()
 	t.Cleanup(p.hangUp)
 	return p
 }
+
+// neighbour plays another client of the same server: an honest one, greeted.
+func (p *peer) neighbour() *peer {
+	p.t.Helper()
+	n := connectTo(p.t, p.srv, p.conf, p.log)
+	n.greet()
+	return n
+}
+
+// hits returns how often the server has met a limit.
+func (p *peer) hits(name string) int64 { return p.conf.Stats().LimitHits[name] }
 
 // serverOf plays a server to a client of ours over memory.
 func serverOf(t testing.TB, limits Limits) (*peer, *ClientConn) {
@@ -258,5 +280,14 @@ func (p *peer) served(id uint32) {
 	p.wantData(id, "<p>hello", true, "the connection serves on")
 }
 
-var _ = fmt.Sprint
-var _ = strings.Repeat
+// raw appends a frame with any header at all.
+func raw(typ http2.FrameType, flags http2.Flags, id uint32, payload []byte) []byte {
+	p := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), byte(typ), byte(flags)}
+	return append(binary.BigEndian.AppendUint32(p, id), payload...)
+}
+
+func word(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+
+func setting(id http2.SettingID, value uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(id)), value)
+}

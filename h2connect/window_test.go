@@ -1,0 +1,133 @@
+package h2connect
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+)
+
+func TestH2_15StreamWindowViolations(t *testing.T) {
+	block := make(chan struct{})
+	defer close(block)
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-block:
+		case <-r.Context().Done():
+		}
+	}))
+	p.greet()
+	p.headers(1, true, get("/")...)
+	p.nc.Write(raw(http2.FrameWindowUpdate, 0, 1, word(0)))
+	p.wantReset(1, http2.ErrCodeProtocol, "increment 0")
+	p.headers(3, true, get("/")...)
+	p.fr.WriteWindowUpdate(3, 1<<31-1)
+	p.wantReset(3, http2.ErrCodeFlowControl, "overflow")
+	p.headers(5, true, get("/")...)
+	p.fr.WriteWindowUpdate(5, 1<<31-1-protocolWindow)
+	p.wantAlive("as large as it may be")
+	p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: protocolWindow + 1})
+	p.wantGoAway(http2.ErrCodeFlowControl, "overflow through INITIAL_WINDOW_SIZE")
+}
+
+func TestH2_16SenderObeysAWindowThatTurnsNegative(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100})
+	p.headers(1, true, get("/big")...)
+	p.wantStatus(1, "200", false, "")
+	p.wantData(1, strings.Repeat("0123456789abcdef", 7)[:100], false, "100 bytes and no more")
+	p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 40}) // −60
+	_, ok := p.next("acknowledged").(*http2.SettingsFrame)
+	require.True(t, ok)
+	p.fr.WriteWindowUpdate(1, 60)
+	p.wantAlive("the window is 0: nothing is sent")
+	p.fr.WriteWindowUpdate(1, 5)
+	p.wantData(1, "45678", false, "exactly what the window allows")
+	p.wantAlive("and no more")
+}
+
+func TestH2_17ReceiveWindows(t *testing.T) {
+	block := make(chan struct{})
+	defer close(block)
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-block:
+		case <-r.Context().Done():
+		}
+	}))
+	p.greet()
+	p.headers(1, false, get("/")...)
+	for range 4 {
+		p.fr.WriteDataPadded(1, false, make([]byte, 16384-256), make([]byte, 255))
+	}
+	p.wantAlive("64 KiB, padding included, is the window")
+	p.fr.WriteData(1, false, make([]byte, 4*256))
+	p.wantAlive("padding comes back at once")
+	p.fr.WriteData(1, false, []byte("x"))
+	p.wantReset(1, http2.ErrCodeFlowControl, "a byte more than the stream's window")
+}
+
+func TestH2_18DataForClosedStreamsIsPaidBackOnce(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	p.greet()
+	p.headers(1, false, get("/hello")...)
+	p.answer(1, false, "answered and asked to stop")
+	sent := 0
+	for range 200 {
+		p.fr.WriteData(1, false, make([]byte, 16384))
+		sent += 16384
+	}
+	p.wantAlive("our own reset is remembered: nothing is said")
+	p.ours.mu.Lock()
+	defer p.ours.mu.Unlock()
+	assert.Equal(t, p.ours.inConn.size, p.ours.inConn.avail+p.ours.inConn.unsent, "every byte once")
+	assert.Zero(t, p.ours.buffered.Load())
+}
+
+func TestH2_23AStreamNobodyReadsStallsNobody(t *testing.T) {
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stalled" {
+			<-r.Context().Done()
+			return
+		}
+		ordinary().ServeHTTP(w, r)
+	}))
+	p.greet()
+	p.headers(1, false, with(get("/stalled"), ":method", "POST")...)
+	for range 4 {
+		p.fr.WriteData(1, false, make([]byte, 16384))
+	}
+	p.headers(3, false, with(get("/echo"), ":method", "POST")...)
+	p.wantStatus(3, "200", false, "")
+	for range 200 { // 3 MiB, three times the connection's window
+		p.fr.WriteData(3, false, make([]byte, 16000))
+		for got := 0; got < 16000; {
+			d, ok := p.next("echoed").(*http2.DataFrame)
+			require.True(t, ok)
+			got += len(d.Data())
+		}
+		p.fr.WriteWindowUpdate(3, 16000)
+		p.fr.WriteWindowUpdate(0, 16000)
+	}
+	p.wantAlive("undisturbed")
+	assert.EqualValues(t, 64<<10, p.ours.buffered.Load())
+}
+
+func TestH2_23BufferedBytesAreCapped(t *testing.T) {
+	limits := Limits{ConnWindow: 128 << 10, ConnBuffer: 256 << 10}
+	p := clientOf(t, &Server{Limits: limits}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	p.greet()
+	for id := uint32(1); id <= 7; id += 2 {
+		p.headers(id, false, with(get("/"), ":method", "POST")...)
+		for range 4 {
+			p.fr.WriteData(id, false, make([]byte, 16384))
+		}
+	}
+	p.wantAlive("256 KiB fit")
+	p.headers(9, false, with(get("/"), ":method", "POST")...)
+	p.fr.WriteData(9, false, []byte("x"))
+	p.wantGoAway(http2.ErrCodeFlowControl, "and no byte more: its credit was held back")
+}
