@@ -368,13 +368,13 @@ func TestWS26MaskingKeysAreFresh(t *testing.T) {
 // are copied.
 func TestBufferedBytesComeFirst(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
-		near, far := wstest.Pipe(wstest.PipeOptions{})
+		_, far := wstest.Pipe(wstest.PipeOptions{})
 		peer := wstest.NewClient(far)
 		if client {
 			peer = wstest.NewServer(far)
 		}
 		for cut := range 30 {
-			near, far = wstest.Pipe(wstest.PipeOptions{})
+			near, far := wstest.Pipe(wstest.PipeOptions{})
 			wire := peer.Append(nil, wstest.Text("from the buffer"), wstest.Text("split"))
 			cut = min(cut, len(wire))
 			buffered := append([]byte(nil), wire[:cut]...)

@@ -46,7 +46,7 @@ func TestOP06SilentPeerIsPingedAndCut(t *testing.T) {
 				e.wantPingAt(t, start, 30*time.Second)
 				time.Sleep(15*time.Second - 1)
 				e.peer.WantIdle(t, "it has 15 s to answer")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				e.peer.WantReset(t, "dead")
 				assert.Equal(t, 45*time.Second, time.Since(start))

@@ -12,7 +12,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-	"github.com/quic-go/quic-go/quicvarint"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
@@ -72,32 +71,6 @@ func TestServeFails(t *testing.T) {
 	pc = listenUDP(t)
 	require.Equal(t, http.ErrServerClosed, s.Serve(pc, nil, server))
 	require.NoError(t, s.Shutdown(soon(t)))
-}
-
-// readControl reads the server's control stream up to GOAWAY and returns its
-// stream ID.
-func (p *rawPeer) goAway(t testing.TB) (id uint64) {
-	t.Helper()
-	str, err := p.qc.AcceptUniStream(soon(t))
-	require.NoError(t, err)
-	require.NoError(t, str.SetReadDeadline(time.Now().Add(patience)))
-	r := quicvarint.NewReader(str)
-	typ, err := quicvarint.Read(r)
-	require.NoError(t, err)
-	require.EqualValues(t, streamControl, typ)
-	for {
-		typ, err := quicvarint.Read(r)
-		require.NoError(t, err)
-		length, err := quicvarint.Read(r)
-		require.NoError(t, err)
-		if typ == frameGoAway {
-			id, err = quicvarint.Read(r)
-			require.NoError(t, err)
-			return id
-		}
-		_, err = io.CopyN(io.Discard, str, int64(length))
-		require.NoError(t, err)
-	}
 }
 
 // serveUntil runs a Server and returns what its Serve returns.

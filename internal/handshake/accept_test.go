@@ -202,7 +202,8 @@ func TestRefuse(t *testing.T) {
 		assert.Equal(t, 426, w.Code)
 		// net/http looks at the first value only, and compares it whole.
 		assert.Equal(t, []string{"close", "Upgrade"}, w.Header()["Connection"])
-		assert.Equal(t, []string{"13"}, w.Header()["Sec-WebSocket-Version"], "in the RFC's spelling")
+		spelling := "Sec-WebSocket-Version" // the RFC's, not http.Header's
+		assert.Equal(t, []string{"13"}, w.Header()[spelling])
 		assert.Equal(t, "426 Upgrade Required: no such luck\n", w.Body.String())
 		assert.Equal(t, []string{"Upgrade"}, e.Header["Connection"], "the error is not changed")
 	})
