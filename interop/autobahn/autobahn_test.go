@@ -1,0 +1,265 @@
+package autobahn
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h1upgrade"
+	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/h3connect"
+	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/negotiate"
+)
+
+// A bound on what a case of 12 or 13 sends, unless everything is asked for.
+const volume = 4 << 20
+
+// slack keeps a busy machine from failing cases; an endpoint that leaves
+// something to its own timers, 5 s, still does.
+const slack = 4
+
+// limits let category 9 through: 16 MiB, and 65,537 fragments.
+func limits() websocket.Limits {
+	return websocket.Limits{Message: 32 << 20, Fragments: -1}
+}
+
+// compression is what both of our ends are ready for: everything, for messages
+// of every size.
+func compression() *websocket.Compression {
+	return &websocket.Compression{ServerContextTakeover: true, ClientContextTakeover: true, Threshold: -1}
+}
+
+// echo returns each message, until the socket ends.
+func echo(c *websocket.Conn) {
+	defer c.CloseNow()
+	ctx := context.Background()
+	var buf []byte
+	for {
+		mt, p, err := c.ReadInto(ctx, buf)
+		if err != nil {
+			return
+		}
+		if c.Write(ctx, mt, p) != nil {
+			return
+		}
+		buf = p
+	}
+}
+
+// A transport says how to open sockets to our server, and how to wait for our
+// client, by one bootstrap.
+type transport struct {
+	name   string
+	title  string
+	server func(t *testing.T) Opener
+	client func(t *testing.T, l *Lobby) Opener
+}
+
+func transports() []transport {
+	return []transport{
+		{"h1", "HTTP/1.1", serverHTTP1, clientHTTP1},
+		{"h2", "HTTP/2", serverHTTP2, clientHTTP2},
+		{"h3", "HTTP/3", serverHTTP3, clientHTTP3},
+	}
+}
+
+func TestServerOverEveryTransport(t *testing.T) {
+	for _, tr := range transports() {
+		t.Run(tr.name, func(t *testing.T) {
+			conforms(t, Server, tr, tr.server(t))
+		})
+	}
+}
+
+func TestClientOverEveryTransport(t *testing.T) {
+	for _, tr := range transports() {
+		t.Run(tr.name, func(t *testing.T) {
+			var lobby Lobby
+			conforms(t, Client, tr, tr.client(t, &lobby))
+			lobby.Wait()
+		})
+	}
+}
+
+// conforms plays all cases, writes the reports, and wants every case to pass.
+func conforms(t *testing.T, testee Role, tr transport, open Opener) {
+	o := Options{
+		Testee: testee, Transport: tr.title, Agent: "github.com/wsmux/websocket",
+		Slack: slack, Volume: volume, Progress: progress(t),
+	}
+	switch {
+	case *full:
+		o.Volume = 0
+	case testing.Short():
+		o.Cases = Select(Cases(), "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "20.*")
+	}
+	rep := Run(t.Context(), o, open)
+	t.Log(rep)
+	for _, r := range rep.Failures() {
+		t.Errorf("%s %s: %s (%s); at the close: %s (%s)", r.ID, r.Title,
+			r.Behavior, r.Explanation, r.BehaviorClose, r.ExplanationClose)
+	}
+	for _, r := range rep.Results {
+		if r.Behavior == Informational && !Matches(r.ID, "7.1.6", "7.13.*") {
+			t.Errorf("%s is informational here and not in the suite", r.ID)
+		}
+	}
+	dir := *reports
+	if dir == "" {
+		var err error
+		dir, err = os.MkdirTemp("", "autobahn-") // unlike t.TempDir, it may stay
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			if !t.Failed() {
+				assert.NoError(t, os.RemoveAll(dir))
+			}
+		})
+	}
+	path, err := rep.Write(dir, tr.name+"-"+string(testee))
+	require.NoError(t, err)
+	t.Log("report:", path)
+}
+
+// progress prints how far a run has come, now and then.
+func progress(t *testing.T) func(int, int, *Result) {
+	last := time.Now()
+	return func(done, total int, r *Result) {
+		if testing.Verbose() && (time.Since(last) > 5*time.Second || done == total) {
+			last = time.Now()
+			fmt.Fprintf(os.Stderr, "    %s: %d of %d cases, just now %s\n", t.Name(), done, total, r.ID)
+		}
+	}
+}
+
+// serve runs an echo server of ours and returns its address and a TLS
+// configuration for its clients.
+func serve(t *testing.T, secure bool, h3 negotiate.HTTP3Server) (addr string, client *tls.Config) {
+	server, client := wstest.Certificates()
+	srv := &negotiate.Server{TLSConfig: server, HTTP3: h3}
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := negotiate.Accept(w, r, &websocket.AcceptOptions{Compression: compression(), Limits: limits()})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		echo(c)
+	})
+	ln := listen(t)
+	done := make(chan error, 1)
+	var pc net.PacketConn
+	if h3 != nil {
+		pc = listenUDP(t)
+		addr = pc.LocalAddr().String()
+	} else {
+		addr = ln.Addr().String()
+	}
+	if secure {
+		go func() { done <- srv.ServeTLS(ln, pc, "", "") }()
+	} else {
+		go func() { done <- srv.Serve(ln) }()
+	}
+	t.Cleanup(func() {
+		srv.Close()
+		assert.ErrorIs(t, <-done, http.ErrServerClosed)
+	})
+	return addr, client
+}
+
+func listen(t *testing.T) net.Listener {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return ln
+}
+
+func listenUDP(t *testing.T) net.PacketConn {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return pc
+}
+
+func serverHTTP1(t *testing.T) Opener {
+	addr, _ := serve(t, false, nil)
+	return OpenHTTP1(addr, nil)
+}
+
+func serverHTTP2(t *testing.T) Opener {
+	addr, config := serve(t, true, nil)
+	o := OpenHTTP2(addr, config)
+	t.Cleanup(o.Close)
+	return o.Open
+}
+
+func serverHTTP3(t *testing.T) Opener {
+	addr, config := serve(t, true, new(h3connect.Server))
+	o := OpenHTTP3(addr, config)
+	t.Cleanup(o.Close)
+	return o.Open
+}
+
+func dialOptions() *websocket.DialOptions {
+	return &websocket.DialOptions{Compression: compression(), Limits: limits()}
+}
+
+// A dialFunc is Dial of a bootstrap or of a Transport.
+type dialFunc func(context.Context, string, *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
+
+// client returns our echo client.
+func client(dial dialFunc) func(context.Context, string) error {
+	return func(ctx context.Context, url string) error {
+		c, _, err := dial(ctx, url, dialOptions())
+		if err == nil {
+			echo(c)
+		}
+		return err
+	}
+}
+
+func clientHTTP1(t *testing.T, l *Lobby) Opener {
+	ln := listen(t)
+	serveLobby(t, func() error { return l.ServeHTTP1(ln) }, ln.Close)
+	return l.Opener("ws://"+ln.Addr().String(), client(h1upgrade.Dial))
+}
+
+func clientHTTP2(t *testing.T, l *Lobby) Opener {
+	server, config := wstest.Certificates()
+	server.NextProtos = []string{"h2"}
+	ln := listen(t)
+	serveLobby(t, func() error { return l.ServeHTTP2(tls.NewListener(ln, server)) }, ln.Close)
+	tr := &h2connect.Transport{TLSClientConfig: config}
+	t.Cleanup(tr.CloseIdleConnections)
+	return l.Opener("wss://"+ln.Addr().String(), client(tr.Dial))
+}
+
+func clientHTTP3(t *testing.T, l *Lobby) Opener {
+	server, config := wstest.Certificates()
+	pc := listenUDP(t)
+	srv := l.HTTP3()
+	srv.TLSConfig = server
+	serveLobby(t, func() error { return srv.Serve(pc) }, func() error { return srv.Close() })
+	t.Cleanup(func() { assert.NoError(t, pc.Close()) })
+	tr := &h3connect.Transport{TLSClientConfig: config}
+	t.Cleanup(func() { assert.NoError(t, tr.Close()) })
+	return l.Opener("https://"+pc.LocalAddr().String(), client(tr.Dial))
+}
+
+// serveLobby runs a server of the fuzzer's until the test ends.
+func serveLobby(t *testing.T, serve, stop func() error) {
+	done := make(chan struct{})
+	go func() { // ends when stop is called
+		defer close(done)
+		serve()
+	}()
+	t.Cleanup(func() {
+		assert.NoError(t, stop())
+		<-done
+	})
+}
