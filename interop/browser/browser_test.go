@@ -1,0 +1,171 @@
+//go:build unix
+
+package browser
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+)
+
+// services are the ways of serving that each browser is run on.
+var services = []struct {
+	name    string
+	service service
+}{
+	{"cleartext HTTP1", service{cleartext: true}},
+	{"HTTP1", service{noExtendedConnect: true}},
+	{"HTTP2", service{}},
+	{"HTTP3", service{http3: true}},
+}
+
+// Chromium's sockets follow its pages: over HTTP/2 and, where it is told to, over
+// HTTP/3, on the connection that the page came by. Where the server does not
+// accept extended CONNECT each has a connection of its own.
+func TestChromium(t *testing.T) {
+	b := findChromium(t)
+	for _, on := range services {
+		t.Run(on.name, func(t *testing.T) {
+			r := newRun(t, on.name, on.service, "127.0.0.1")
+			r.browse(t, b)
+			w := wanted{
+				offer:  "permessage-deflate; client_max_window_bits",
+				unload: websocket.StatusGoingAway,
+				window: true,
+				socket: websocket.HTTP1,
+			}
+			switch {
+			case on.service.cleartext:
+				w.page = "http/1.1"
+			case on.service.noExtendedConnect:
+				w.page = "h2"
+			case on.service.http3:
+				w.page, w.socket = "h3", websocket.HTTP3
+			default:
+				// The RST_STREAM that follows the Close frame overtakes it in
+				// Chromium's own queue.
+				w.page, w.socket, w.unload = "h2", websocket.HTTP2, websocket.StatusAbnormalClosure
+			}
+			r.check(t, w)
+			if w.socket != websocket.HTTP1 {
+				r.checkSingleConnection(t)
+			}
+		})
+	}
+}
+
+// Firefox's sockets go over HTTP/2 wherever the server accepts extended CONNECT,
+// also from a page that came by HTTP/3: it has no sockets there.
+func TestFirefox(t *testing.T) {
+	b := findFirefox(t)
+	for _, on := range services {
+		t.Run(on.name, func(t *testing.T) {
+			r := newRun(t, on.name, on.service, "localhost")
+			r.browse(t, b)
+			w := wanted{
+				offer:            "permessage-deflate",
+				unload:           websocket.StatusGoingAway,
+				lenientProtocols: true,
+				socket:           websocket.HTTP1,
+			}
+			switch {
+			case on.service.cleartext:
+				w.page = "http/1.1"
+			case on.service.noExtendedConnect:
+				w.page = "h2"
+			case on.service.http3:
+				w.page, w.socket = "h3", websocket.HTTP2
+			default:
+				w.page, w.socket = "h2", websocket.HTTP2
+			}
+			r.check(t, w)
+			if w.socket == websocket.HTTP2 {
+				r.checkRetired(t)
+			}
+		})
+	}
+}
+
+// RST_STREAM HTTP_1_1_REQUIRED sends Chromium, and nobody else, to HTTP/1.1.
+func TestHTTP11Required(t *testing.T) {
+	t.Skip("missing: no handler of h2connect can answer with RST_STREAM HTTP_1_1_REQUIRED")
+}
+
+// checkSingleConnection wants everything of the page's site on one connection,
+// and on the other site one before it shut down and one after.
+func (r *run) checkSingleConnection(t *testing.T) {
+	used, unused := r.site.census.tallies()
+	assert.Len(t, used, 1, "%v", used)
+	assert.Zero(t, unused, "connections that carried nothing")
+	used, _ = r.other.census.tallies()
+	assert.Len(t, used, 2, "%v", used)
+}
+
+// checkRetired wants no more connections for sockets than Firefox needs: it puts
+// no more sockets on a connection on which one was refused.
+func (r *run) checkRetired(t *testing.T) {
+	used, _ := r.site.census.tallies()
+	carriers, refusals := 0, 0
+	for _, c := range used {
+		assert.LessOrEqual(t, c.attempts-c.sockets, 1, "%v", c)
+		refusals += c.attempts - c.sockets
+		if c.attempts > 0 {
+			carriers++
+		}
+	}
+	assert.Equal(t, 5, refusals)
+	assert.Equal(t, 1+refusals, carriers, "%v", used)
+}
+
+// checkSharing wants the 50 sockets of the case "many" on one connection, beside
+// the requests of the page if they go by the same protocol, or else each on a
+// connection of its own.
+func (r *run) checkSharing(t *testing.T, w wanted) {
+	by := make(map[string]int)
+	for _, s := range r.site.record.of("many") {
+		by[s.connection]++
+	}
+	used, _ := r.site.census.tallies()
+	requests := 0
+	for _, c := range used {
+		switch {
+		case w.socket == websocket.HTTP1 && c.attempts > 0:
+			assert.Equal(t, 1, c.attempts, "%v", c)
+			assert.Empty(t, c.requests, "%v", c)
+		case by[c.id] > 0:
+			requests += c.paths["/bytes"]
+		}
+	}
+	if w.socket == websocket.HTTP1 {
+		assert.Len(t, by, 50)
+		return
+	}
+	assert.Len(t, by, 1)
+	if w.page == alpn[w.socket] {
+		assert.GreaterOrEqual(t, requests, 200, "requests beside the sockets")
+	} else {
+		assert.Zero(t, requests, "requests beside the sockets")
+	}
+}
+
+var alpn = map[websocket.Bootstrap]string{
+	websocket.HTTP1: "http/1.1",
+	websocket.HTTP2: "h2",
+	websocket.HTTP3: "h3",
+}
+
+// checkPage wants every case passed, and all traffic of the page by its
+// protocol.
+func (r *run) checkPage(t *testing.T, w wanted) {
+	require.NotEmpty(t, r.results)
+	assert.Equal(t, "left", r.results[len(r.results)-1].Case, "the page's last case")
+	for _, res := range r.results {
+		assert.True(t, res.Passed, "%s: %s", res.Case, res.Seen)
+	}
+	assert.Equal(t, w.page, r.summary.Page)
+	requests := slices.DeleteFunc(r.summary.Requests, func(s string) bool { return s == "" }) // of the other site
+	assert.Equal(t, []string{w.page}, requests)
+}

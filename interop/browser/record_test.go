@@ -1,0 +1,121 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/negotiate"
+)
+
+// A socket is what a site saw of one socket, or of an attempt at one. Its fields
+// are complete when done is closed.
+type socket struct {
+	test       string // the page's case
+	path       string
+	bootstrap  websocket.Bootstrap
+	connection string
+	host       string
+	method     string
+	protocol   string // :protocol, on HTTP/2 and HTTP/3
+	header     http.Header
+	refused    error // what Accept returned
+	status     int   // of a refusal by the handler itself
+	end        error // what reading, or closing, returned at last
+	stats      websocket.Stats
+	done       chan struct{}
+}
+
+// code returns the status code that the socket ended with, 0 if Close returned
+// nil after the site had begun it.
+func (s *socket) code() websocket.StatusCode {
+	if ce, ok := errors.AsType[*websocket.CloseError](s.end); ok {
+		return ce.Code
+	}
+	return 0
+}
+
+// A record holds the sockets of a site.
+type record struct {
+	mu   sync.Mutex
+	list []*socket
+}
+
+// enter begins the account of a socket that r asks for.
+func (c *record) enter(r *http.Request, conn *connection) *socket {
+	s := &socket{
+		test:       r.URL.Query().Get("case"),
+		path:       r.URL.Path,
+		bootstrap:  websocket.Bootstrap(r.ProtoMajor),
+		connection: conn.id,
+		host:       r.Host,
+		method:     r.Method,
+		header:     r.Header.Clone(),
+		done:       make(chan struct{}),
+	}
+	switch s.bootstrap {
+	case websocket.HTTP2:
+		s.protocol = r.Header.Get(":protocol")
+		delete(s.header, ":protocol")
+	case websocket.HTTP3:
+		s.protocol = r.Proto
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, s)
+	return s
+}
+
+// of returns the sockets of a case, or all for "".
+func (c *record) of(test string) []*socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(func(yield func(*socket) bool) {
+		for _, s := range c.list {
+			if (test == "" || s.test == test) && !yield(s) {
+				return
+			}
+		}
+	})
+}
+
+// await waits until the sockets of a case have ended and returns them.
+func (c *record) await(ctx context.Context, test string) ([]*socket, error) {
+	list := c.of(test)
+	for _, s := range list {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return list, context.Cause(ctx)
+		}
+	}
+	return list, nil
+}
+
+// A conversation is what a handler does with its socket. It returns what the
+// socket ended with.
+type conversation func(ctx context.Context, c *websocket.Conn, r *http.Request) error
+
+// accept returns a handler that accepts sockets with o, converses, and keeps
+// record of both.
+func (s *site) accept(o *websocket.AcceptOptions, talk conversation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn := s.census.of(r)
+		entry := s.record.enter(r, conn)
+		defer close(entry.done)
+		c, err := negotiate.Accept(w, r, o)
+		if err != nil {
+			entry.refused = err
+			return
+		}
+		s.census.socket(conn)
+		entry.bootstrap = c.Bootstrap()
+		s.open.Add(1)
+		defer s.open.Add(-1)
+		defer func() { entry.stats = c.Stats() }()
+		entry.end = talk(r.Context(), c, r)
+	}
+}
