@@ -1,6 +1,7 @@
 package h2connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type ClientConn struct {
 
 // newClientConn starts the engine on nc.
 func newClientConn(nc net.Conn, limits Limits) *ClientConn {
+	limits.ReadIdle = cmp.Or(limits.ReadIdle, clientReadIdle)
 	c := newConn(nc, clientSide, limits)
 	cc := &ClientConn{c: c, changed: make(chan struct{}), over: make(chan struct{})}
 	c.role = cc

@@ -112,6 +112,8 @@ type conn struct {
 
 	pings map[[8]byte]chan struct{}
 
+	health health
+
 	idleTimer *time.Timer
 	idleSince time.Time
 

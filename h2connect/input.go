@@ -1,5 +1,7 @@
 package h2connect
 
+import "time"
+
 // readBuffer is the size of a connection's read buffer: what one wake-up of the
 // reader can bring.
 const readBuffer = 32 << 10
@@ -24,6 +26,9 @@ func (in *input) fill() error {
 	c := in.c
 	c.mu.Lock()
 	c.flush()
+	if c.limits.ReadIdle > 0 {
+		c.health.waiting = time.Now()
+	}
 	c.mu.Unlock()
 	n, err := c.nc.Read(in.buf)
 	in.r, in.w = 0, n

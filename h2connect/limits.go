@@ -116,6 +116,16 @@ type Limits struct {
 	// http.Server.IdleTimeout instead where that is set.
 	Idle time.Duration
 
+	// ReadIdle is how long a connection with open streams may receive nothing
+	// before its peer is asked, by a PING frame (RFC 9113 §6.7), whether it
+	// still lives; PingTimeout is how long it may then go on saying nothing
+	// before the connection is cut. So a request on a connection that died
+	// silently fails in a bounded time. A connection that has long been idle is
+	// asked at once when a stream opens. Defaults: a client's 30 s, a server
+	// does not ask; 15 s. Negative ReadIdle: none.
+	ReadIdle    time.Duration
+	PingTimeout time.Duration
+
 	// DrainPing is how long a server that shuts down waits for a round trip,
 	// so that no request that is on its way gets lost, between its two GOAWAY
 	// frames (RFC 9113 §6.8). Linger is how long a connection stays open after
@@ -167,6 +177,7 @@ func (l Limits) withDefaults() Limits {
 	defTime(&l.FirstSettings, 2*time.Second)
 	defTime(&l.SettingsAck, 10*time.Second)
 	defTime(&l.Idle, 3*time.Minute)
+	defTime(&l.PingTimeout, 15*time.Second)
 	defTime(&l.DrainPing, 5*time.Second)
 	defTime(&l.Linger, time.Second)
 	return l
@@ -180,7 +191,7 @@ type bucket struct {
 }
 
 func newBucket(burst, rate int) bucket {
-	return bucket{burst: burst, rate: rate, level: float64(burst), at: time.Now()}
+	return bucket{burst: burst, rate: max(rate, 0), level: float64(burst), at: time.Now()}
 }
 
 // take records one event and reports whether there was room for it.

@@ -38,6 +38,7 @@ type responseWriter struct {
 	trailers []string // announced by the Trailer field, canonical
 	err      error    // the first error of writing
 	accepted bool     // the stream is a socket
+	gone     chan bool
 	done     atomic.Bool
 }
 
@@ -85,7 +86,7 @@ func (w *responseWriter) WriteHeader(status int) {
 	}
 	if values := w.snapshot["Content-Length"]; len(values) > 0 {
 		n, err := strconv.ParseUint(values[0], 10, 63)
-		if err != nil {
+		if err != nil || values[0][0] == '+' {
 			delete(w.snapshot, "Content-Length")
 		} else {
 			w.declared = int64(n)
@@ -98,6 +99,12 @@ func (w *responseWriter) inform(status int) {
 	h := w.header
 	if status == http.StatusContinue {
 		w.body.expects, h = false, nil
+	}
+	if _, ok := h["Content-Length"]; ok {
+		// "A server MUST NOT send a Content-Length header field in any response
+		// with a status code of 1xx" (RFC 9110 §8.6).
+		h = h.Clone()
+		delete(h, "Content-Length")
 	}
 	w.st.writeHeaders(responseFields(status, h, nil), false, true)
 }
@@ -124,10 +131,7 @@ func writeContent[T []byte | string](w *responseWriter, p T) (int, error) {
 	if err := w.beforeWrite(len(p)); err != nil {
 		return 0, err
 	}
-	if w.bodiless {
-		if w.req.Method == http.MethodHead {
-			return len(p), nil
-		}
+	if !contentAllowed(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	n := 0
@@ -182,6 +186,13 @@ var errAccepted = errors.New("h2connect: the response is a socket")
 
 // send sends the header block if that is still to be done, what waits, and p.
 func (w *responseWriter) send(p []byte) error {
+	if w.bodiless {
+		// The answer to HEAD has the header that GET's would have, so far as it
+		// can be known without holding the content.
+		w.sendHeader(false, true)
+		w.buf = w.buf[:0]
+		return nil
+	}
 	w.sendHeader(false, false)
 	_, err := w.st.WriteBuffers(w.buf, p)
 	w.buf = w.buf[:0]
@@ -200,7 +211,8 @@ func (w *responseWriter) sendHeader(complete, end bool) {
 	w.sent = true
 	h := w.snapshot
 	var extra []hpack.HeaderField
-	if w.declared < 0 && complete && contentAllowed(w.status) && (w.written > 0 || w.req.Method != http.MethodHead) {
+	_, disabled := h["Content-Length"] // set to nil: the handler wants none
+	if w.declared < 0 && complete && !disabled && contentAllowed(w.status) && (w.written > 0 || w.req.Method != http.MethodHead) {
 		extra = append(extra, hpack.HeaderField{Name: "content-length", Value: strconv.FormatInt(w.written, 10)})
 	}
 	if _, typed := h["Content-Type"]; !typed && h.Get("Content-Encoding") == "" && len(w.buf) > 0 {
@@ -255,7 +267,8 @@ func (w *responseWriter) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.bodiless {
-		return nil // the header block goes out with END_STREAM when the handler returns
+		w.sendHeader(false, true)
+		return nil
 	}
 	if !w.sent {
 		w.sendHeader(false, false)
@@ -284,6 +297,18 @@ func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 	return w.st.SetWriteDeadline(t)
 }
 
+// CloseNotify implements http.CloseNotifier, which is older than the request's
+// context and which some frameworks still ask for: the channel receives once,
+// when the client has gone or the handler has returned.
+func (w *responseWriter) CloseNotify() <-chan bool {
+	if w.gone == nil {
+		gone := make(chan bool, 1)
+		w.gone = gone
+		context.AfterFunc(w.req.Context(), func() { gone <- true })
+	}
+	return w.gone
+}
+
 // EnableFullDuplex does nothing: HTTP/2 is.
 func (w *responseWriter) EnableFullDuplex() error { return nil }
 
@@ -299,9 +324,14 @@ func (w *responseWriter) finish() {
 	}
 	w.done.Store(true)
 	defer w.release()
-	if w.err != nil || w.declared >= 0 && !w.bodiless && w.written < w.declared {
+	if w.err == nil && w.declared >= 0 && !w.bodiless && w.written < w.declared {
 		// What was promised is not complete: it must not look as if it were.
-		w.st.abort(http2.ErrCodeInternal, io.ErrUnexpectedEOF)
+		w.send(nil)
+		w.st.flushAll()
+		w.err = io.ErrUnexpectedEOF
+	}
+	if w.err != nil {
+		w.st.abort(http2.ErrCodeInternal, w.err)
 		return
 	}
 	trailer := w.trailerFields()
@@ -310,7 +340,7 @@ func (w *responseWriter) finish() {
 		w.st.Close()
 		return
 	}
-	w.sendHeader(len(trailer) == 0, false)
+	w.sendHeader(true, false)
 	w.st.finish(w.buf, trailer)
 }
 

@@ -96,6 +96,7 @@ func (cc *ClientConn) open(req *http.Request, protocol string) (*stream, error) 
 		return nil, errors.New("h2connect: the request's header is larger than the peer allows")
 	}
 	st := c.newStream(c.nextOut)
+	c.watchHealth()
 	c.nextOut += 2
 	st.exchange = x
 	end := protocol == "" && !hasContent(req)

@@ -1,6 +1,7 @@
 package h2connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -53,9 +54,12 @@ const (
 // connection with GOAWAY, and waits for both; srv.Close cuts them. When the
 // context of Shutdown ends, what is left goes on until srv.Close.
 //
-// srv's Handler, ErrorLog, ConnState, MaxHeaderBytes, IdleTimeout, ReadTimeout
-// and WriteTimeout mean what they mean to net/http's HTTP/2, but that sockets
-// are exempt from the timeouts and count as activity.
+// srv's Handler, BaseContext, ConnContext, ErrorLog, ConnState, MaxHeaderBytes,
+// ReadHeaderTimeout, ReadTimeout, WriteTimeout, IdleTimeout and HTTP2 mean what
+// they mean to net/http's HTTP/2, but that sockets are exempt from the timeouts
+// and count as activity. They are read when ConfigureServer is called; a field
+// of conf.Limits that is not zero goes before them. The package comment lists
+// what differs.
 func ConfigureServer(srv *http.Server, conf *Server) error {
 	if conf == nil {
 		conf = &Server{}
@@ -112,15 +116,31 @@ func checkServer(srv *http.Server) error {
 	return nil
 }
 
-// serverLimits adapts the limits to what srv says itself.
+// serverLimits adapts the limits to what srv says itself: where a Limits field
+// is zero, the http.Server's stands for it.
 func serverLimits(l Limits, srv *http.Server) Limits {
-	if srv.IdleTimeout != 0 && l.Idle == 0 {
-		l.Idle = srv.IdleTimeout
+	l = l.withConfig(srv.HTTP2)
+	l.Idle = cmp.Or(l.Idle, srv.IdleTimeout, max(srv.ReadTimeout, 0))
+	l.Preface = cmp.Or(l.Preface, max(srv.ReadHeaderTimeout, 0), max(srv.ReadTimeout, 0))
+	if n := srv.MaxHeaderBytes; n > 0 && (l.HeaderBytes == 0 || n < l.HeaderBytes) {
+		l.HeaderBytes = n
 	}
-	l = l.withDefaults()
-	if n := srv.MaxHeaderBytes; n > 0 {
-		l.HeaderBytes = min(l.HeaderBytes, n)
+	return l.withDefaults()
+}
+
+// withConfig fills fields that are zero from net/http's settings. Those for
+// which the engine has one value that is right for everybody (frame and table
+// sizes) are not used: see the package comment.
+func (l Limits) withConfig(conf *http.HTTP2Config) Limits {
+	if conf == nil {
+		return l
 	}
+	l.ConcurrentStreams = cmp.Or(l.ConcurrentStreams, max(conf.MaxConcurrentStreams, 0))
+	l.ConnWindow = cmp.Or(l.ConnWindow, max(conf.MaxReceiveBufferPerConnection, 0))
+	l.StreamWindow = cmp.Or(l.StreamWindow, max(conf.MaxReceiveBufferPerStream, 0))
+	l.WriteStall = cmp.Or(l.WriteStall, max(conf.WriteByteTimeout, 0))
+	l.ReadIdle = cmp.Or(l.ReadIdle, max(conf.SendPingTimeout, 0))
+	l.PingTimeout = cmp.Or(l.PingTimeout, max(conf.PingTimeout, 0))
 	return l
 }
 

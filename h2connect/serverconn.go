@@ -205,6 +205,7 @@ func (sc *serverConn) start(in *incoming) {
 		return
 	}
 	st := c.newStream(in.stream)
+	c.watchHealth()
 	st.declared = in.declared
 	st.handling, st.cancel = true, cancel
 	if in.endStream {
