@@ -29,7 +29,7 @@ func TestH2_03ContinuationsAreCounted(t *testing.T) {
 	p.wantStatus(1, "200", false, "eight are allowed")
 	p.wantData(1, "<p>hello", true, "eight are allowed")
 	p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.block(get("/hello")...), EndStream: true})
-	p.flood(1_000_000, func(int) error { return p.fr.WriteContinuation(3, false, nil) })
+	p.attack(1_000_000, always(raw(http2.FrameContinuation, 0, 3, nil)))
 	assert.Contains(t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, "the ninth"), "CONTINUATION")
 }
 

@@ -45,18 +45,22 @@ func newPeer(t testing.TB, nc net.Conn) *peer {
 // clientOf plays a client to a server of ours over memory. The handshake is
 // still to come.
 func clientOf(t testing.TB, conf *Server, h http.Handler) *peer {
+	return clientOver(t, wstest.PipeOptions{}, conf, h)
+}
+
+func clientOver(t testing.TB, o wstest.PipeOptions, conf *Server, h http.Handler) *peer {
 	if conf == nil {
 		conf = &Server{}
 	}
 	l := &logBuffer{}
 	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(l, "", 0)}, conf)
 	conf.attach(s)
-	return connectTo(t, s, conf, l)
+	return connectTo(t, o, s, conf, l)
 }
 
 // connectTo plays a client to s.
-func connectTo(t testing.TB, s *server, conf *Server, l *logBuffer) *peer {
-	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+func connectTo(t testing.TB, o wstest.PipeOptions, s *server, conf *Server, l *logBuffer) *peer {
+	ours, theirs := wstest.Pipe(o)
 	p := newPeer(t, theirs.NetConn())
 	p.srv, p.conf, p.log = s, conf, l
 	sc := newServerConn(s, ours.NetConn(), s.srv.Handler)
@@ -74,7 +78,7 @@ func connectTo(t testing.TB, s *server, conf *Server, l *logBuffer) *peer {
 // neighbour plays another client of the same server: an honest one, greeted.
 func (p *peer) neighbour() *peer {
 	p.t.Helper()
-	n := connectTo(p.t, p.srv, p.conf, p.log)
+	n := connectTo(p.t, wstest.PipeOptions{}, p.srv, p.conf, p.log)
 	n.greet()
 	return n
 }
@@ -247,14 +251,20 @@ func (p *peer) wantEOF(why string) {
 	}
 }
 
-// flood writes from a goroutine of its own until the connection fails or n
-// times are up; the test reads meanwhile.
-func (p *peer) flood(n int, write func(i int) error) {
+// attack sends what frame returns, n times or until the connection fails, from a
+// goroutine of its own; the test reads meanwhile.
+func (p *peer) attack(n int, frame func(p *peer, i int) []byte) {
 	go func() {
+		var batch []byte
 		for i := range n {
-			if write(i) != nil {
+			batch = append(batch, frame(p, i)...)
+			if len(batch) < 4<<10 && i < n-1 {
+				continue
+			}
+			if _, err := p.nc.Write(batch); err != nil {
 				return
 			}
+			batch = batch[:0]
 		}
 	}()
 }
