@@ -3,6 +3,7 @@ package h3connect
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -52,7 +53,11 @@ func newEndpoint(s *Server, pc net.PacketConn, h http.Handler, tlsConf *tls.Conf
 			MaxHeaderBytes: s.MaxHeaderBytes,
 			IdleTimeout:    s.IdleTimeout,
 			ConnContext:    s.ConnContext,
+			Logger:         s.Logger,
 		},
+	}
+	if s.Logger == nil {
+		e.h3.Logger = slog.New(slog.DiscardHandler) // http3 would take the default one
 	}
 	configure(e.h3, &s.set, e.opened)
 	e.tr = &quic.Transport{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -37,6 +38,10 @@ type Server struct {
 	// connection's requests are derived from, as http.Server's does. ctx ends
 	// with the connection.
 	ConnContext func(ctx context.Context, c *quic.Conn) context.Context
+
+	// Logger takes what http3 has to say, such as panics of handlers. Nil:
+	// nothing is logged.
+	Logger *slog.Logger
 
 	set sockets.Set
 

@@ -1,10 +1,12 @@
 package h3connect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -257,4 +259,23 @@ func TestT14ManySocketsOnOneConnection(t *testing.T) {
 	for i, peer := range peers {
 		peer.WantFrame(t, frame.Text, fmt.Sprint(i), "each stream is its own socket")
 	}
+}
+
+// Not parallel: it looks at the default logger.
+func TestServerLogsNowhereButToItsLogger(t *testing.T) {
+	var stray, own bytes.Buffer
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&stray, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+
+	panics := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the handler's") })
+	for _, s := range []*Server{{}, {Logger: slog.New(slog.NewTextHandler(&own, nil))}} {
+		addr, done := serveUntil(t, s, panics)
+		_, err := (&http.Client{Transport: newTransport(t)}).Get("https://" + addr + "/")
+		require.Error(t, err)
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	}
+	assert.Empty(t, stray.String())
+	assert.Contains(t, own.String(), "the handler's")
 }
