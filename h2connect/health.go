@@ -61,7 +61,7 @@ func (c *conn) checkHealth() {
 			c.armHealth(left)
 			return
 		}
-		c.end(&ConnError{Err: errUnhealthy})
+		c.expire(limitPingTimeout, errUnhealthy)
 		return
 	}
 	if left := c.limits.ReadIdle - time.Since(h.waiting); left > 0 {

@@ -81,6 +81,7 @@ const (
 	limitFirstSettings
 	limitSettingsAck
 	limitIdle
+	limitPingTimeout
 	limitDrainPing
 	numLimits
 )
@@ -105,6 +106,7 @@ var limitNames = [numLimits]string{
 	limitFirstSettings:     "FirstSettings",
 	limitSettingsAck:       "SettingsAck",
 	limitIdle:              "Idle",
+	limitPingTimeout:       "PingTimeout",
 	limitDrainPing:         "DrainPing",
 }
 
