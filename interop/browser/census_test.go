@@ -8,15 +8,15 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/quic-go/quic-go"
 )
 
 // A census knows the transport connections of a site, and what came by each.
 type census struct {
-	mu         sync.Mutex
-	tcp        int                    // TCP connections so far
-	handshakes int                    // on QUIC
-	quic       map[string]*connection // those that carried something, by what TLS exports
-	known      []*connection
+	mu        sync.Mutex
+	tcp, quic int // connections so far
+	known     []*connection
 }
 
 // A connection is one TCP or QUIC connection. The counters are guarded by the
@@ -28,8 +28,6 @@ type connection struct {
 	attempts int            // at sockets, those refused included
 	sockets  int
 }
-
-func newCensus() *census { return &census{quic: make(map[string]*connection)} }
 
 // add is called with mu held.
 func (c *census) add(id string) *connection {
@@ -61,18 +59,6 @@ func (l listener) Accept() (net.Conn, error) {
 	return tcpConn{nc, l.census.add(fmt.Sprintf("tcp-%d", l.census.tcp))}, nil
 }
 
-// handshake is a tls.Config's GetConfigForClient. It changes no configuration:
-// it sees QUIC connections come.
-func (c *census) handshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	if _, ok := hello.Conn.(tcpConn); ok {
-		return nil, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.handshakes++
-	return nil, nil
-}
-
 type connectionKey struct{}
 
 // connContext is a negotiate.Server's ConnContext.
@@ -86,23 +72,18 @@ func (c *census) connContext(ctx context.Context, nc net.Conn) context.Context {
 	return ctx
 }
 
-// of returns the connection that r came by. A QUIC connection is not known by
-// its addresses: Chromium changes its port when it finds a path slow.
-func (c *census) of(r *http.Request) *connection {
-	if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-		return conn
-	}
-	name, err := r.TLS.ExportKeyingMaterial("EXPERIMENTAL census", nil, 16)
-	if err != nil {
-		return nil
-	}
+// quicContext is an h3connect.Server's ConnContext. Addresses would not do to know
+// a connection by: Chromium changes its port when it finds a path slow.
+func (c *census) quicContext(ctx context.Context, _ *quic.Conn) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn := c.quic[string(name)]
-	if conn == nil {
-		conn = c.add(fmt.Sprintf("quic-%d", len(c.quic)+1))
-		c.quic[string(name)] = conn
-	}
+	c.quic++
+	return context.WithValue(ctx, connectionKey{}, c.add(fmt.Sprintf("quic-%d", c.quic)))
+}
+
+// of returns the connection that r came by.
+func (c *census) of(r *http.Request) *connection {
+	conn, _ := r.Context().Value(connectionKey{}).(*connection)
 	return conn
 }
 
@@ -148,7 +129,6 @@ func (t tally) String() string {
 func (c *census) tallies() (used []tally, unused int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	unused = c.handshakes - len(c.quic)
 	for _, conn := range c.known {
 		if len(conn.requests) == 0 && conn.attempts == 0 {
 			unused++

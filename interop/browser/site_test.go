@@ -59,7 +59,7 @@ func newSite(t *testing.T, v service, id *identity, name, friend string) *site {
 		identity: id,
 		name:     name,
 		friend:   friend,
-		census:   newCensus(),
+		census:   new(census),
 		record:   new(record),
 		mux:      http.NewServeMux(),
 		release:  make(chan struct{}),
@@ -83,7 +83,7 @@ func (s *site) start(addr string) error {
 	}
 	s.server = &negotiate.Server{
 		Handler:     s,
-		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{s.identity.certificate}, GetConfigForClient: s.census.handshake},
+		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{s.identity.certificate}},
 		HTTP2:       &h2connect.Server{DisableExtendedConnect: s.service.noExtendedConnect},
 		ConnContext: s.census.connContext,
 	}
@@ -93,7 +93,7 @@ func (s *site) start(addr string) error {
 			l.Close()
 			return err
 		}
-		s.server.HTTP3 = &h3connect.Server{}
+		s.server.HTTP3 = &h3connect.Server{ConnContext: s.census.quicContext}
 	}
 	s.addr = l.Addr().String()
 	_, port, _ := net.SplitHostPort(s.addr)
