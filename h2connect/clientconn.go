@@ -16,6 +16,7 @@ import (
 // sockets share it. Its methods may be called from any goroutine.
 type ClientConn struct {
 	c *conn
+	t *Transport // whose rules hold for requests; nil for none's
 
 	// The connection's lock guards these.
 	reserved int           // streams promised to callers and not yet open
@@ -24,13 +25,14 @@ type ClientConn struct {
 	waiting  int           // callers that wait for changed
 	onChange func()        // called when the state may have changed
 	over     chan struct{} // closed when the connection has said its last word
+	used     bool          // it has carried a request
 }
 
 // newClientConn starts the engine on nc.
-func newClientConn(nc net.Conn, limits Limits) *ClientConn {
+func newClientConn(nc net.Conn, limits Limits, t *Transport) *ClientConn {
 	limits.ReadIdle = cmp.Or(limits.ReadIdle, clientReadIdle)
 	c := newConn(nc, clientSide, limits)
-	cc := &ClientConn{c: c, changed: make(chan struct{}), over: make(chan struct{})}
+	cc := &ClientConn{c: c, t: t, changed: make(chan struct{}), over: make(chan struct{})}
 	c.role = cc
 	c.mu.Lock()
 	c.out = append(c.out, http2.ClientPreface...)
@@ -136,8 +138,8 @@ func (cc *ClientConn) slotsChanged() {
 }
 
 // RoundTrip implements http.RoundTripper on this connection. It waits for a free
-// stream if the server allows no more of them. It does not ask for gzip and does
-// not undo it.
+// stream if the server allows no more of them. Unlike its Transport's it never
+// sends a request again.
 func (cc *ClientConn) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := cc.reserve(req.Context()); err != nil {
 		closeBody(req)
@@ -233,6 +235,12 @@ func (cc *ClientConn) goAway(f *http2.GoAwayFrame) {
 func (cc *ClientConn) closed(st *stream, err error) {
 	x := st.exchange
 	x.stop()
+	if x.over != nil {
+		close(x.over)
+	}
+	if x.timer != nil {
+		x.timer.Stop()
+	}
 	if x.resp == nil && x.err == nil {
 		if err == nil {
 			err = errNoResponse

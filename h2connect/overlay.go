@@ -29,14 +29,21 @@ import (
 //
 // It must be called before t1 is used. It returns an error where t1 would not
 // use t2: if t1 has an HTTP/2 implementation already, or if t1.Protocols is set
-// without HTTP2.
+// without HTTP2 and UnencryptedHTTP2.
+//
+// What t1 says about requests and connections (DisableCompression,
+// DisableKeepAlives, ExpectContinueTimeout, ResponseHeaderTimeout,
+// IdleConnTimeout, MaxResponseHeaderBytes, HTTP2) holds for them as it does with
+// net/http's own HTTP/2; a field of t2.Limits that is not zero goes before it.
+// t1.CloseIdleConnections closes t2's too. The package comment lists what
+// differs.
 func ConfigureTransport(t1 *http.Transport, t2 *Transport) (err error) {
 	switch {
 	case t1 == nil || t2 == nil:
 		return errors.New("h2connect: nil transport")
 	case t1.TLSNextProto[nextProto] != nil:
 		return errors.New("h2connect: the http.Transport has an HTTP/2 implementation already")
-	case t1.Protocols != nil && !t1.Protocols.HTTP2():
+	case t1.Protocols != nil && !t1.Protocols.HTTP2() && !t1.Protocols.UnencryptedHTTP2():
 		return errors.New("h2connect: the http.Transport's Protocols do not allow HTTP/2")
 	}
 	o := &overlay{t1: t1, t2: t2}
@@ -54,7 +61,10 @@ func ConfigureTransport(t1 *http.Transport, t2 *Transport) (err error) {
 	if t1.TLSNextProto == nil {
 		t1.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
 	}
-	t1.TLSNextProto[nextProto] = o.negotiated
+	t1.TLSNextProto[nextProto] = func(authority string, tc *tls.Conn) http.RoundTripper {
+		return o.negotiated("https://"+authority, tc)
+	}
+	t1.TLSNextProto[nextProtoCleartext] = o.negotiatedCleartext
 	o.watchDials(t1)
 	t2.over = o
 	return nil
@@ -68,9 +78,26 @@ func register(t1 *http.Transport, o *overlay) (err error) {
 			err = fmt.Errorf("h2connect: the http.Transport is in use already: %v", v)
 		}
 	}()
-	t1.RegisterProtocol("https", o)
+	t1.RegisterProtocol("https", registered{o})
 	return nil
 }
+
+// registered is what t1 knows an overlay as. A struct with one exported field
+// that can close idle connections is how http.Transport.CloseIdleConnections
+// finds those of an HTTP/2 implementation that is not its own.
+type registered struct{ H2 *overlay }
+
+// RoundTrip implements http.RoundTripper.
+func (r registered) RoundTrip(req *http.Request) (*http.Response, error) { return r.H2.RoundTrip(req) }
+
+// NewClientConn is what http.Transport.NewClientConn calls for a connection on
+// which it has negotiated h2.
+func (r registered) NewClientConn(nc net.Conn, stateHook func()) (http.RoundTripper, error) {
+	return r.H2.newClientConn(nc, stateHook)
+}
+
+// CloseIdleConnections is called by t1's method of that name.
+func (o *overlay) CloseIdleConnections() { o.t2.CloseIdleConnections() }
 
 // An overlay is the http.Transport's side of a Transport.
 type overlay struct {
@@ -141,13 +168,15 @@ func (o *overlay) connect(ctx context.Context, u *url.URL) (*ClientConn, error) 
 // RoundTrip implements http.RoundTripper: t1 asks for every https request
 // whether a pooled connection can take it.
 func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
-	t := o.t2
-	t.mu.Lock()
-	cc := t.pooled(keyOf(req.URL))
-	t.mu.Unlock()
+	cc, err := o.t2.reserved(req.Context(), keyOf(req.URL))
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
 	if cc == nil {
 		return nil, http.ErrSkipAltProtocol
 	}
+	traceGetConn(req.Context(), req.URL)
 	resp, begun, err := cc.roundTrip(req)
 	if err != nil && mayTryAgain(req, begun, err) {
 		return nil, http.ErrSkipAltProtocol
@@ -166,34 +195,51 @@ func mayTryAgain(req *http.Request, begun bool, err error) bool {
 }
 
 // negotiated takes over a connection that t1 has opened for a request of its
-// own.
-func (o *overlay) negotiated(authority string, tc *tls.Conn) http.RoundTripper {
-	cc, err := o.t2.NewClientConn(tc)
-	if err != nil {
-		tc.Close()
-		return failedConn{err}
-	}
+// own. Where several requests had one opened at a time, the first is enough.
+func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 	o.t2.mu.Lock()
 	defer o.t2.mu.Unlock()
-	o.t2.add("https://"+authority, cc)
+	for _, cc := range o.t2.conns[key] {
+		if cc.CanTakeNewRequest() {
+			go nc.Close() // which may write an alert
+			return overlayConn{cc}
+		}
+	}
+	cc, err := o.t2.NewClientConn(nc)
+	if err != nil {
+		go nc.Close()
+		return failedConn{err}
+	}
+	o.t2.add(key, cc)
 	return overlayConn{cc}
 }
 
-// NewClientConn is what http.Transport.NewClientConn calls for a connection on
-// which it has negotiated h2.
-func (o *overlay) NewClientConn(nc net.Conn, stateHook func()) (http.RoundTripper, error) {
+// negotiatedCleartext is negotiated for a connection without TLS, which t1 hands
+// over inside a TLS connection that is none.
+func (o *overlay) negotiatedCleartext(authority string, tc *tls.Conn) http.RoundTripper {
+	inner, ok := tc.NetConn().(interface{ UnencryptedNetConn() net.Conn })
+	if !ok {
+		go tc.Close()
+		return failedConn{errors.New("h2connect: net/http handed over a cleartext connection in a way that is not known")}
+	}
+	return o.negotiated("http://"+authority, inner.UnencryptedNetConn())
+}
+
+// newClientConn makes a ClientConn of a connection that t1.NewClientConn has
+// opened, for t2's pool or for whoever else has called it.
+func (o *overlay) newClientConn(nc net.Conn, stateHook func()) (http.RoundTripper, error) {
 	cc, err := o.t2.NewClientConn(nc)
 	if err != nil {
 		return nil, err
 	}
 	if c := o.connectingOf(nc); c != nil {
 		c.cc = cc
-		return overlayConn{cc}, nil
+		return &claimedConn{ClientConn: cc}, nil
 	}
 	cc.c.mu.Lock()
 	defer cc.c.mu.Unlock()
 	cc.onChange = func() { go stateHook() }
-	return overlayConn{cc}, nil
+	return &claimedConn{ClientConn: cc}, nil
 }
 
 // connectingOf finds the call of connect that nc was opened for.
@@ -211,8 +257,7 @@ func (o *overlay) connectingOf(nc net.Conn) *connecting {
 	return nil
 }
 
-// An overlayConn is one connection as http.Transport and http.ClientConn see
-// it: they have their own notion of promised streams.
+// An overlayConn is one connection as http.Transport sees it.
 type overlayConn struct{ cc *ClientConn }
 
 // RoundTrip implements http.RoundTripper. The error for a connection that takes
@@ -229,45 +274,6 @@ func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 	}
 	return resp, err
-}
-
-// Close, Err, Reserve, Release, Available and InFlight are what http.ClientConn
-// wants beside RoundTrip.
-func (oc overlayConn) Close() error { return oc.cc.Close() }
-
-// Err returns why the connection takes no more requests.
-func (oc overlayConn) Err() error {
-	oc.cc.c.mu.Lock()
-	defer oc.cc.c.mu.Unlock()
-	return oc.cc.usable()
-}
-
-// Reserve does nothing but look: a stream is taken when the request is sent.
-func (oc overlayConn) Reserve() error {
-	if !oc.cc.CanTakeNewRequest() {
-		return errConnDrained
-	}
-	return nil
-}
-
-// Release undoes Reserve.
-func (oc overlayConn) Release() {}
-
-// Available returns how many more requests the connection takes now.
-func (oc overlayConn) Available() int {
-	oc.cc.c.mu.Lock()
-	defer oc.cc.c.mu.Unlock()
-	if oc.cc.usable() != nil {
-		return 0
-	}
-	return max(oc.cc.room(), 0)
-}
-
-// InFlight returns how many requests the connection carries.
-func (oc overlayConn) InFlight() int {
-	oc.cc.c.mu.Lock()
-	defer oc.cc.c.mu.Unlock()
-	return oc.cc.c.slots
 }
 
 // noCachedConn is the error by which http.Transport knows that a connection has

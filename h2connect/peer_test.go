@@ -90,7 +90,7 @@ func (p *peer) hits(name string) int64 { return p.conf.Stats().LimitHits[name] }
 func serverOf(t testing.TB, limits Limits) (*peer, *ClientConn) {
 	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
 	p := newPeer(t, theirs.NetConn())
-	cc := newClientConn(ours.NetConn(), limits.withDefaults())
+	cc := newClientConn(ours.NetConn(), limits.withDefaults(), nil)
 	p.ours = cc.c
 	go func() {
 		defer close(p.done)

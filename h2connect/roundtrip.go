@@ -19,12 +19,16 @@ import (
 // An exchange is a request that a client has sent and what has come of it.
 type exchange struct {
 	req    *http.Request
+	rules  rules
 	trace  *httptrace.ClientTrace
 	socket bool // an extended CONNECT
+	packed bool // gzip has been asked for on the caller's behalf
 
 	// The connection's reader owns these.
-	final   bool // the response's header block has come
-	informs int  // informational responses before it
+	begun    bool   // something has come
+	final    bool   // the response's header block has come
+	informs  int    // informational responses before it
+	informed uint64 // their size
 
 	proceed chan struct{} // closed when the peer wants the content (RFC 9110 §10.1.1)
 	asked   bool          // proceed is closed; the reader's
@@ -33,14 +37,14 @@ type exchange struct {
 	resp *http.Response
 	err  error
 
-	stop func() bool // ends the watch over the request's context
+	// The connection's lock guards these.
+	stop  func() bool   // ends the watch over the request's context
+	over  chan struct{} // closed when the stream has ended; nil if nobody waits
+	timer *time.Timer   // of the response's header block
 }
 
-// expectTime is how long a request with Expect: 100-continue waits before it
-// sends its content without having been asked to.
-const expectTime = time.Second
-
-// maxInforms is how many informational responses a request may get.
+// maxInforms is how many informational responses a request may get whose caller
+// does not look at them, with httptrace.ClientTrace.Got1xxResponse.
 const maxInforms = 64
 
 // roundTrip sends req on a stream of its own and waits for the response's header
@@ -51,11 +55,48 @@ func (cc *ClientConn) roundTrip(req *http.Request) (resp *http.Response, begun b
 	if err != nil {
 		return nil, false, err
 	}
+	x := st.exchange
 	if hasContent(req) {
 		go st.sendContent(req)
+	} else {
+		x.requestSent(st, nil)
 	}
-	resp, err = st.exchange.wait(st, req.Context())
+	resp, err = x.wait(st, req.Context())
 	return resp, true, err
+}
+
+// requestSent says that a request has been sent to its end, or as far as err let
+// it. From here the response may take its time and no more.
+func (x *exchange) requestSent(st *stream, err error) {
+	if x.trace != nil && x.trace.WroteRequest != nil {
+		x.trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
+	}
+	d := x.rules.responseHeader
+	if d <= 0 || err != nil {
+		return
+	}
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	if st.gone || x.answered() {
+		return
+	}
+	x.timer = time.AfterFunc(d, func() {
+		if !x.answered() {
+			st.abort(http2.ErrCodeCancel, errResponseHeader)
+		}
+	})
+}
+
+const errResponseHeader = timeoutError("h2connect: timeout awaiting response headers")
+
+// answered reports whether resp or err is set.
+func (x *exchange) answered() bool {
+	select {
+	case <-x.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait waits for the response's header block.
@@ -69,22 +110,67 @@ func (x *exchange) wait(st *stream, ctx context.Context) (*http.Response, error)
 			return nil, context.Cause(ctx)
 		}
 	}
+	// What the caller's own side gave up for, such as the error of its
+	// content, is returned as it is.
+	var reset *StreamError
+	if errors.As(x.err, &reset) && !reset.Remote && reset.Err != nil && reset.Code == http2.ErrCodeCancel {
+		if _, ok := reset.Err.(*violation); !ok {
+			return nil, reset.Err
+		}
+	}
 	return x.resp, x.err
 }
 
 // open opens a stream with req. protocol is what :protocol says, "" for an
 // ordinary request.
 func (cc *ClientConn) open(req *http.Request, protocol string) (*stream, error) {
-	ctx := req.Context()
 	fields, err := requestFields(req, protocol)
 	if err != nil {
 		cc.release()
 		return nil, err
 	}
 	x := &exchange{
-		req: req, socket: protocol != "", trace: httptrace.ContextClientTrace(ctx),
+		req: req, rules: cc.t.rules(), socket: protocol != "", trace: httptrace.ContextClientTrace(req.Context()),
 		proceed: make(chan struct{}), done: make(chan struct{}),
 	}
+	if protocol == "" && x.rules.compress && asksForGzip(req) {
+		x.packed = true
+		fields = append(fields, hpack.HeaderField{Name: "accept-encoding", Value: "gzip"})
+	}
+	cc.traceConn(x.trace)
+	st, err := cc.openStream(x, fields)
+	if err != nil {
+		return nil, err
+	}
+	if x.trace != nil && x.trace.WroteHeaderField != nil {
+		for _, f := range fields {
+			x.trace.WroteHeaderField(f.Name, []string{f.Value})
+		}
+	}
+	if x.trace != nil && x.trace.WroteHeaders != nil {
+		x.trace.WroteHeaders()
+	}
+	return st, nil
+}
+
+// traceConn tells a request's trace which connection it has got.
+func (cc *ClientConn) traceConn(trace *httptrace.ClientTrace) {
+	c := cc.c
+	c.mu.Lock()
+	info := httptrace.GotConnInfo{Conn: c.nc, Reused: cc.used, WasIdle: cc.used && c.slots == 0}
+	if info.WasIdle {
+		info.IdleTime = time.Since(c.idleSince)
+	}
+	cc.used = true
+	c.mu.Unlock()
+	if trace != nil && trace.GotConn != nil {
+		trace.GotConn(info)
+	}
+}
+
+// openStream sends a request's header block.
+func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stream, error) {
+	req, ctx := x.req, x.req.Context()
 	c := cc.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,22 +185,44 @@ func (cc *ClientConn) open(req *http.Request, protocol string) (*stream, error) 
 	c.watchHealth()
 	c.nextOut += 2
 	st.exchange = x
-	end := protocol == "" && !hasContent(req)
+	end := !x.socket && !hasContent(req)
 	c.writeHeaders(st.id, fields, end)
 	if end {
 		st.send.endWanted, st.send.ended, st.send.err = true, true, errWriteEnded
 	}
 	// A socket outlives the context of its dial, whose caller watches it.
 	x.stop = func() bool { return true }
-	if protocol == "" {
+	if !x.socket {
 		x.stop = context.AfterFunc(ctx, func() { st.abort(http2.ErrCodeCancel, context.Cause(ctx)) })
+		x.watchCancel(st)
+		if !x.rules.keepAlive || wantsClose(req) {
+			c.goAway() // the connection closes when its streams have ended
+		}
 	}
 	c.flush()
-	if x.trace != nil && x.trace.WroteHeaders != nil {
-		x.trace.WroteHeaders()
-	}
 	return st, nil
 }
+
+// watchCancel watches over the channel that requests had before they had
+// contexts, and that http.Client.Timeout still uses. c.mu is held.
+func (x *exchange) watchCancel(st *stream) {
+	cancel := x.req.Cancel
+	if cancel == nil {
+		return
+	}
+	x.over = make(chan struct{})
+	over := x.over
+	// This goroutine ends with the stream.
+	go func() {
+		select {
+		case <-cancel:
+			st.abort(http2.ErrCodeCancel, errRequestCanceled)
+		case <-over:
+		}
+	}()
+}
+
+var errRequestCanceled = errors.New("h2connect: request canceled")
 
 func hasContent(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
@@ -189,6 +297,7 @@ func appendRequestHeader(fields []hpack.HeaderField, req *http.Request, protocol
 			if len(values) == 0 || values[0] == "" {
 				continue // the way to send none
 			}
+			values = values[:1]
 		}
 		fields = appendFields(fields, name, values)
 	}
@@ -229,6 +338,7 @@ func (st *stream) sendContent(req *http.Request) {
 	defer req.Body.Close()
 	x := st.exchange
 	if httpguts.HeaderValuesContainsToken(req.Header["Expect"], "100-continue") && !x.mayProceed() {
+		x.requestSent(st, nil)
 		return
 	}
 	err := st.copyContent(req)
@@ -242,18 +352,19 @@ func (st *stream) sendContent(req *http.Request) {
 		st.c.flush()
 		st.c.mu.Unlock()
 	}
-	if x.trace != nil && x.trace.WroteRequest != nil {
-		x.trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
-	}
+	x.requestSent(st, err)
 }
 
 // mayProceed waits until the peer wants the content. It does not if it answers
 // without it.
 func (x *exchange) mayProceed() bool {
+	if x.rules.expectContinue == 0 {
+		return true
+	}
 	if x.trace != nil && x.trace.Wait100Continue != nil {
 		x.trace.Wait100Continue()
 	}
-	late := time.NewTimer(expectTime)
+	late := time.NewTimer(x.rules.expectContinue)
 	defer late.Stop()
 	select {
 	case <-x.proceed:
@@ -298,6 +409,12 @@ func (st *stream) copyContent(req *http.Request) error {
 // more implements role: a response, in its parts.
 func (cc *ClientConn) more(st *stream, b *block) error {
 	x := st.exchange
+	if !x.begun {
+		x.begun = true
+		if x.trace != nil && x.trace.GotFirstResponseByte != nil {
+			x.trace.GotFirstResponseByte()
+		}
+	}
 	switch {
 	case x.final && x.socket && st.isSocket():
 		return streamViolation(http2.ErrCodeProtocol, "HEADERS on a socket's stream") // RFC 9113 §8.5
@@ -354,8 +471,11 @@ func (x *exchange) inform(st *stream, status int, b *block) error {
 		return malformed("informational response with END_STREAM")
 	case status == http.StatusSwitchingProtocols:
 		return malformed("101 does not exist in HTTP/2") // RFC 9113 §8.6
-	case x.informs > maxInforms:
-		return streamViolation(http2.ErrCodeEnhanceYourCalm, "too many informational responses")
+	}
+	delivered := x.trace != nil && x.trace.Got1xxResponse != nil
+	x.informed += b.size
+	if !delivered && (x.informs > maxInforms || x.informed > b.maxSize) {
+		return streamViolation(http2.ErrCodeEnhanceYourCalm, "too many 1xx informational responses")
 	}
 	if status == http.StatusContinue {
 		if !x.asked {
@@ -366,7 +486,7 @@ func (x *exchange) inform(st *stream, status int, b *block) error {
 			x.trace.Got100Continue()
 		}
 	}
-	if x.trace != nil && x.trace.Got1xxResponse != nil {
+	if delivered {
 		if err := x.trace.Got1xxResponse(status, textproto.MIMEHeader(headerOf(b))); err != nil {
 			st.abort(http2.ErrCodeCancel, err)
 		}
@@ -402,12 +522,15 @@ func (cc *ClientConn) response(st *stream, b *block, status int) (*http.Response
 		if !bodiless && resp.ContentLength > 0 {
 			return nil, malformed("content is not as long as content-length says")
 		}
-		if !bodiless {
+		if x.req.Method != http.MethodHead {
 			resp.ContentLength = 0
 		}
 		return resp, nil
 	}
 	resp.Body = &responseBody{st: st, resp: resp}
+	if x.packed {
+		unpack(resp)
+	}
 	return resp, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"sync"
@@ -20,7 +21,7 @@ import (
 // opened. The zero value is ready to use. Its fields must not be changed once it
 // is in use, and it must not be copied.
 //
-// Unlike http.Transport it does not ask for gzip by itself.
+// Like http.Transport it asks for gzip by itself and undoes it.
 type Transport struct {
 	// TLSClientConfig is used for https and wss. It is cloned; NextProtos is
 	// set, and ServerName defaults to the URL's host. Nil: the zero
@@ -38,6 +39,10 @@ type Transport struct {
 	// AllowHTTP allows http and ws URLs: the server is taken to speak HTTP/2
 	// without TLS (prior knowledge, RFC 9113 §3.3).
 	AllowHTTP bool
+
+	// DisableCompression keeps the Transport from asking for gzip where a
+	// request does not say what it accepts, and from unpacking the response.
+	DisableCompression bool
 
 	// Limits bounds what a server can make a connection hold, do or wait for.
 	// Limits.Idle is how long a connection without streams is kept.
@@ -83,6 +88,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	for try := 1; ; try++ {
+		traceGetConn(req.Context(), req.URL)
 		cc, err := t.get(req.Context(), req.URL, nil)
 		if err != nil {
 			closeBody(req)
@@ -101,6 +107,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req, err = again(req, begun, err); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// traceGetConn tells a request's trace that it is about to get a connection.
+func traceGetConn(ctx context.Context, u *url.URL) {
+	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GetConn != nil {
+		trace.GetConn(addrOf(u))
 	}
 }
 
@@ -167,7 +180,9 @@ func (t *Transport) checkURL(u *url.URL) error {
 	return fmt.Errorf("h2connect: the transport does not serve URLs with scheme %q", u.Scheme)
 }
 
-// CloseIdleConnections closes the connections that have no streams.
+// CloseIdleConnections closes the connections that nobody uses. Those whose last
+// streams are still ending, such as that of a socket which has just been closed,
+// take no new ones and close when these have ended.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,12 +197,24 @@ func (cc *ClientConn) closeIfIdle() {
 	c := cc.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.slots == 0 && cc.reserved == 0 {
-		c.goAway()
-		c.linger()
-		c.flush()
+	for _, st := range c.streams {
+		if !st.ending() {
+			return
+		}
 	}
+	if cc.reserved > 0 {
+		return
+	}
+	c.goAway()
+	if c.slots == 0 {
+		c.linger()
+	}
+	c.flush()
 }
+
+// ending reports whether a client's stream is in nobody's hands any more. c.mu is
+// held.
+func (st *stream) ending() bool { return st.stopping || st.lingering }
 
 // NewClientConn runs the engine on a connection that exists and on which the
 // server is known to speak HTTP/2: over TLS, whose handshake has been performed,
@@ -199,7 +226,7 @@ func (t *Transport) NewClientConn(nc net.Conn) (*ClientConn, error) {
 			return nil, err
 		}
 	}
-	return newClientConn(nc, t.Limits.withDefaults()), nil
+	return newClientConn(nc, t.limits(), t), nil
 }
 
 // checkTLS checks what RFC 9113 §9.2 demands of a TLS connection, as far as a
@@ -265,7 +292,15 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 	} else if !ok {
 		return nc, nil
 	}
-	if err := tc.HandshakeContext(ctx); err != nil {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	err = tc.HandshakeContext(ctx)
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(tc.ConnectionState(), err)
+	}
+	if err != nil {
 		nc.Close()
 		if refusedALPN(err) {
 			return nil, fmt.Errorf("%w: %w", errNotSupported("the server does not speak HTTP/2"), err)
@@ -303,6 +338,10 @@ func clientTLS(config *tls.Config, host string) *tls.Config {
 func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOptions) (*ClientConn, error) {
 	key := keyOf(u)
 	for {
+		cc, err := t.reserved(ctx, key)
+		if cc != nil || err != nil {
+			return cc, err
+		}
 		t.mu.Lock()
 		if cc := t.pooled(key); cc != nil {
 			t.mu.Unlock()
@@ -329,6 +368,44 @@ func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOption
 	}
 }
 
+// reserved returns a pooled connection with a stream reserved, nil if there is
+// none. Where a further connection is not wanted it waits.
+func (t *Transport) reserved(ctx context.Context, key string) (*ClientConn, error) {
+	for {
+		t.mu.Lock()
+		cc := t.pooled(key)
+		var full *ClientConn
+		if cc == nil && t.rules().strict {
+			full = t.live(key)
+		}
+		t.mu.Unlock()
+		if full == nil {
+			return cc, nil
+		}
+		err := full.reserve(ctx)
+		if err == nil {
+			return full, nil
+		}
+		if !retryable(err) {
+			return nil, err
+		}
+	}
+}
+
+// live returns a pooled connection that takes requests when others have ended,
+// nil if there is none. t.mu is held.
+func (t *Transport) live(key string) *ClientConn {
+	for _, cc := range t.conns[key] {
+		cc.c.mu.Lock()
+		err := cc.usable()
+		cc.c.mu.Unlock()
+		if err == nil {
+			return cc
+		}
+	}
+	return nil
+}
+
 // pooled returns a pooled connection with a stream reserved, nil if there is
 // none. t.mu is held.
 func (t *Transport) pooled(key string) *ClientConn {
@@ -351,7 +428,7 @@ func (t *Transport) startDial(ctx context.Context, key string, o *websocket.Dial
 	}
 	t.dials[key] = d
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Limits.withDefaults().Preface)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.limits().Preface)
 		defer cancel()
 		d.cc, d.err = t.connect(ctx, key, o)
 		t.mu.Lock()
