@@ -50,7 +50,8 @@ type schedule struct {
 	sockets queue
 	bulk    queue
 	blocked queue
-	turns   int // frames of sockets since the last one of bulk
+	best    outdelta // none of the blocked has a larger window; it may be out of date
+	turns   int      // frames of sockets since the last one of bulk
 }
 
 // enqueue puts a stream that has bytes to send into its list.
@@ -63,6 +64,14 @@ func (s *schedule) enqueue(st *stream) {
 		return
 	}
 	s.bulk.push(st)
+}
+
+// block puts a stream whose window is used up aside.
+func (s *schedule) block(st *stream) {
+	if s.blocked.head == nil || st.send.flow > s.best {
+		s.best = st.send.flow
+	}
+	s.blocked.push(st)
 }
 
 // next takes the stream whose turn it is out of its list; nil if none may send.
@@ -112,7 +121,7 @@ func (c *conn) serve(st *stream) {
 	pending := st.send.pending()
 	n := min(int64(pending), maxData, c.outConn.window, c.outBase.window(st.send.flow))
 	if n <= 0 {
-		c.sched.blocked.push(st)
+		c.sched.block(st)
 		return
 	}
 	last := int(n) == pending
@@ -128,9 +137,14 @@ func (c *conn) serve(st *stream) {
 	st.drained(end)
 }
 
-// retryBlocked gives all blocked streams another turn: their windows have
-// grown together. c.mu is held.
+// retryBlocked gives all blocked streams another turn if any of them may have a
+// use for it: their windows have moved together. What it costs not to is the
+// same however many there are, so that windows moved to and fro are no attack
+// (hardening: CVE-2026-78669). c.mu is held.
 func (c *conn) retryBlocked() {
+	if c.outBase.window(c.sched.best) <= 0 {
+		return
+	}
 	for st := c.sched.blocked.head; st != nil; st = c.sched.blocked.head {
 		c.sched.blocked.remove(st)
 		c.sched.enqueue(st)

@@ -91,24 +91,17 @@ func (c *conn) endStalled() {
 		waiting int
 	}
 	var all []stalled
+	starving := false
 	for st := range c.readable {
 		waiting, read := st.recv.unread()
 		if waiting > 0 && read == st.readMark {
 			all = append(all, stalled{st, waiting})
 		}
-	}
-	open := 0
-	for _, st := range c.streams {
-		if !st.recvEnded {
-			open++
+		if waiting == 0 && !st.recvEnded {
+			starving = true // or has nothing to receive: there is no telling
 		}
 	}
-	for _, s := range all {
-		if !s.st.recvEnded {
-			open--
-		}
-	}
-	if open == 0 {
+	if !starving {
 		return
 	}
 	slices.SortFunc(all, func(a, b stalled) int {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -87,6 +88,55 @@ func TestH2_18DataForClosedStreamsIsPaidBackOnce(t *testing.T) {
 	assert.Zero(t, p.ours.buffered.Load())
 }
 
+// Streams that wait for their windows are not touched by a SETTINGS frame that
+// leaves them shut, however many there are.
+func TestH2_10InitialWindowToAndFro(t *testing.T) {
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 128<<10))
+	}))
+	p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100})
+	for i := range uint32(250) {
+		id := 2*i + 1
+		p.headers(id, true, get("/")...)
+		p.wantStatus(id, "200", false, "")
+		p.wantData(id, string(make([]byte, 100)), false, "its window is used up")
+	}
+	toggle := func(size uint32) {
+		p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: size})
+		f, ok := p.next("acknowledged, and nothing else").(*http2.SettingsFrame)
+		require.True(t, ok && f.IsAck())
+	}
+	order := func() (ids []uint32) {
+		p.ours.mu.Lock()
+		defer p.ours.mu.Unlock()
+		for st := p.ours.sched.blocked.head; st != nil; st = st.next {
+			ids = append(ids, st.id)
+		}
+		return ids
+	}
+	before := order()
+	require.Len(t, before, 250)
+	begin := time.Now()
+	for i := range uint32(4000) {
+		toggle(i % 2 * 100)
+	}
+	assert.Less(t, time.Since(begin), 5*time.Second)
+	p.ours.mu.Lock()
+	p.ours.outBase.set(100, p.ours.deltas)
+	p.ours.retryBlocked()
+	assert.False(t, p.ours.sched.waiting(), "nobody is given a turn that is none")
+	p.ours.mu.Unlock()
+	assert.Equal(t, before, order())
+	toggle(0)
+	p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 101})
+	got := make(map[uint32]bool)
+	for len(got) < 250 {
+		if d, ok := p.next("one byte of each").(*http2.DataFrame); ok {
+			assert.Len(t, d.Data(), 1)
+			got[d.StreamID] = true
+		}
+	}
+}
 func TestH2_23AStreamNobodyReadsStallsNobody(t *testing.T) {
 	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stalled" {

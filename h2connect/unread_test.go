@@ -1,0 +1,181 @@
+package h2connect
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+)
+
+// An uploader is a peer that obeys the connection's window.
+type uploader struct {
+	*peer
+	credit chan uint32
+	resets chan *http2.RSTStreamFrame
+	window int
+}
+
+func newUploader(p *peer) *uploader {
+	u := &uploader{peer: p, credit: make(chan uint32, 1024), resets: make(chan *http2.RSTStreamFrame, 1024), window: 1 << 20}
+	go func() {
+		for {
+			f, err := p.fr.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch f := f.(type) {
+			case *http2.WindowUpdateFrame:
+				if f.StreamID == 0 {
+					u.credit <- f.Increment
+				}
+			case *http2.RSTStreamFrame:
+				reset := *f
+				u.resets <- &reset
+			}
+		}
+	}()
+	return u
+}
+
+// upload sends as much of n bytes as the connection's window allows until
+// nothing moves any more, and returns how much that was.
+func (u *uploader) upload(id uint32, n int) int {
+	for sent := 0; ; {
+		synctest.Wait()
+		for len(u.credit) > 0 {
+			u.window += int(<-u.credit)
+		}
+		part := min(n-sent, u.window, maxFrame)
+		if part == 0 {
+			return sent
+		}
+		u.fr.WriteData(id, false, make([]byte, part))
+		u.window -= part
+		sent += part
+	}
+}
+
+func stalledHandler(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/stalled" {
+		<-r.Context().Done()
+		return
+	}
+	io.Copy(io.Discard, r.Body)
+}
+
+// H2-23's bound is 64 windows. Streams that nobody reads may fill it, but not
+// starve the others for ever.
+func TestH2_23StalledStreamsDoNotStarveTheOthersForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := clientOf(t, nil, http.HandlerFunc(stalledHandler))
+		p.greet()
+		u := newUploader(p)
+		const stalled, window = 70, 64 << 10
+		total := 0
+		for i := range uint32(stalled) {
+			p.headers(2*i+1, false, with(get("/stalled"), ":method", "POST")...)
+			total += u.upload(2*i+1, window)
+		}
+		assert.Equal(t, 4<<20, total, "all that fits")
+		assert.EqualValues(t, 4<<20, p.ours.buffered.Load())
+		const reader = 2*stalled + 1
+		p.headers(reader, false, with(get("/"), ":method", "POST")...)
+		assert.Zero(t, u.upload(reader, 1000), "it starves")
+		time.Sleep(30 * time.Second)
+		assert.Equal(t, 60_000, u.upload(reader, 60_000), "it is served")
+		assert.LessOrEqual(t, p.ours.buffered.Load(), int64(2<<20), "half of the buffer is free")
+		assert.Len(t, u.resets, 32)
+		for range 32 {
+			f := <-u.resets
+			assert.Equal(t, http2.ErrCodeCancel, f.ErrCode)
+			assert.Less(t, f.StreamID, uint32(reader))
+		}
+		time.Sleep(time.Hour)
+		assert.Empty(t, u.resets, "the rest may wait")
+		assert.EqualValues(t, 32, p.hits("ReadStall"))
+		assert.EqualValues(t, 1, p.hits("ConnBuffer"))
+		p.hangUp()
+	})
+}
+
+func TestH2_23StalledStreamsThatStarveNobodyMayWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := clientOf(t, nil, http.HandlerFunc(stalledHandler))
+		p.greet()
+		u := newUploader(p)
+		for i := range uint32(64) {
+			p.headers(2*i+1, false, with(get("/stalled"), ":method", "POST")...)
+			u.upload(2*i+1, 64<<10)
+		}
+		time.Sleep(time.Hour)
+		assert.Empty(t, u.resets)
+		assert.EqualValues(t, 4<<20, p.ours.buffered.Load())
+		p.hangUp()
+	})
+}
+
+// Bytes of streams that the peer has reset wait for their handlers, too.
+func TestH2_23StreamsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/stalled" {
+				<-release
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+		}))
+		p.greet()
+		u := newUploader(p)
+		for i := range uint32(64) {
+			p.headers(2*i+1, false, with(get("/stalled"), ":method", "POST")...)
+			u.upload(2*i+1, 64<<10)
+			p.fr.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
+		}
+		p.headers(201, false, with(get("/"), ":method", "POST")...)
+		assert.Zero(t, u.upload(201, 1000), "it starves")
+		time.Sleep(30 * time.Second)
+		assert.Equal(t, 1000, u.upload(201, 1000), "it is served")
+		close(release)
+		synctest.Wait()
+		p.ours.mu.Lock()
+		assert.Empty(t, p.ours.leftovers)
+		p.ours.mu.Unlock()
+		assert.Zero(t, p.ours.buffered.Load())
+		p.hangUp()
+	})
+}
+
+// A client's streams are its application's: however many responses nobody reads
+// yet, each may fill its window.
+func TestClientHoldsWhatItAskedFor(t *testing.T) {
+	p, cc := serverOf(t, Limits{ConnBuffer: 1})
+	p.fr.WriteSettings()
+	p.settle()
+	const n = 40 // of 64 KiB: more than twice the connection's window
+	responses := make([]*http.Response, n)
+	for i := range uint32(n) {
+		got := make(chan *http.Response, 1)
+		go func() {
+			resp, err := cc.RoundTrip(getRequest(t.Context()))
+			assert.NoError(t, err)
+			got <- resp
+		}()
+		p.wantHeaders(2*i+1, true, "a request")
+		p.headers(2*i+1, false, ":status", "200")
+		responses[i] = <-got
+		for range 4 {
+			require.NoError(t, p.fr.WriteData(2*i+1, false, make([]byte, 16000)))
+		}
+		p.wantAlive("the connection's window has not been passed")
+	}
+	for i, resp := range responses {
+		go p.fr.WriteData(uint32(2*i+1), true, nil)
+		assert.Len(t, readAll(t, resp.Body), 64000)
+	}
+}
