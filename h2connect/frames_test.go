@@ -3,10 +3,13 @@ package h2connect
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 )
 
@@ -129,4 +132,68 @@ func TestH2_21StreamsThatWerePassedOverCannotBeOpened(t *testing.T) {
 	}
 	p.headers(3999-4, true, get("/hello")...)
 	p.wantGoAway(http2.ErrCodeStreamClosed, "this one was a stream")
+}
+
+// Every type of frame in every shape: those that RFC 9113 does not define are
+// ignored whatever they look like (§4.1), and the others are taken or answered
+// with one GOAWAY.
+func TestH2_20All256FrameTypes(t *testing.T) {
+	shapes := func(typ http2.FrameType, do func(frame []byte)) {
+		for _, flags := range []http2.Flags{0, 0x5, 0xff} {
+			for _, id := range []uint32{0, 1, 2, 3, 1 << 31} {
+				for _, n := range []int{0, 1, 4, 5, 6, 8, 9, 100} {
+					do(raw(typ, flags, id, bytes.Repeat([]byte{1}, n)))
+				}
+			}
+		}
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	p := clientOf(t, &Server{Limits: Limits{GlitchBurst: -1}}, h)
+	p.greet()
+	for typ := range 256 {
+		if typ > int(http2.FrameContinuation) {
+			shapes(http2.FrameType(typ), func(frame []byte) { p.nc.Write(frame) })
+			p.wantAlive("an unknown type is ignored")
+		}
+	}
+	for typ := http2.FrameData; typ <= http2.FrameContinuation; typ++ {
+		shapes(typ, func(frame []byte) {
+			p := clientOf(t, &Server{Limits: Limits{Linger: time.Microsecond}}, h)
+			p.greet()
+			p.headers(1, false, with(get("/"), ":method", "POST")...)
+			p.nc.Write(frame)
+			p.fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+			p.nc.(interface{ CloseWrite() error }).CloseWrite()
+			checkOutput(t, p.nc)
+			p.hangUp()
+		})
+	}
+}
+
+func TestH2_02NothingIsAllocatedForALengthThatIsOnlyDeclared(t *testing.T) {
+	p := clientOf(t, &Server{Limits: Limits{FrameSize: 1<<24 - 1}}, ordinary())
+	p.greet()
+	p.headers(1, false, with(get("/echo"), ":method", "POST")...)
+	p.wantStatus(1, "200", false, "")
+	before := heldMemory()
+	p.nc.Write([]byte{0xff, 0xff, 0xff, 0xfa, 0, 0, 0, 0, 0}) // 16 MiB of an unknown type, to come
+	p.nc.Write(make([]byte, 32<<10))
+	assert.Less(t, heldMemory()-before, int64(1<<20))
+}
+
+func TestLargerFramesWhereTheyAreAllowed(t *testing.T) {
+	p := clientOf(t, &Server{Limits: Limits{FrameSize: 40_000}}, ordinary())
+	settings := p.greet()
+	assert.EqualValues(t, 40_000, settings[http2.SettingMaxFrameSize])
+	p.headers(1, false, with(get("/echo"), ":method", "POST")...)
+	p.wantStatus(1, "200", false, "")
+	p.fr.WriteData(1, false, make([]byte, 40_000))
+	for got := 0; got < 40_000; {
+		d, ok := p.next("echoed").(*http2.DataFrame)
+		require.True(t, ok)
+		assert.LessOrEqual(t, len(d.Data()), 16384, "what is sent stays small")
+		got += len(d.Data())
+	}
+	p.nc.Write(raw(0x99, 0, 0, make([]byte, 40_001)))
+	p.wantGoAway(http2.ErrCodeFrameSize, "a byte more")
 }

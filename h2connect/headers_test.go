@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,45 @@ func TestH2_06BombIsRefusedBeforeItIsHeld(t *testing.T) {
 	p.wantGoAway(http2.ErrCodeEnhanceYourCalm, "16,000 references")
 	runtime.ReadMemStats(&after)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20))
+}
+
+// The other half of the bomb: what requests made the server hold is kept there by
+// windows that stay shut. It is bounded, and ends with WriteStall.
+func TestH2_06WhatABombHoldsIsBoundedAndEnds(t *testing.T) {
+	content := make([]byte, 1<<20)
+	synctest.Test(t, func(t *testing.T) {
+		failed := make(chan error, 250)
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := w.Write(content)
+			failed <- err
+		}))
+		p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		go io.Copy(io.Discard, p.nc)
+		before := heldMemory()
+		block := p.block(get("/", "bomb", strings.Repeat("b", 3900))...)
+		for i := range uint32(250) {
+			// Four times 3.9 KB, which is what one request may have, and as
+			// many fields as it may have besides.
+			fields := append(slices.Clone(block), bytes.Repeat([]byte{0x80 | 62}, 3)...)
+			fields = append(fields, bytes.Repeat([]byte{0x80 | 18}, 10)...)
+			p.nc.Write(raw(http2.FrameHeaders, 5, 2*i+1, fields))
+			block = p.block(get("/", "bomb", strings.Repeat("b", 3900))...)
+		}
+		synctest.Wait()
+		assert.Equal(t, 250, p.conf.Stats().Streams, "all of them run")
+		held := heldMemory() - before
+		assert.Less(t, held, int64(8<<20))
+		t.Logf("%d KiB held by 250 streams", held>>10)
+		time.Sleep(31 * time.Second)
+		for range 250 {
+			require.ErrorIs(t, <-failed, errWriteStall)
+		}
+		synctest.Wait()
+		assert.Zero(t, p.conf.Stats().Streams)
+		assert.EqualValues(t, 250, p.hits("WriteStall"))
+		p.hangUp()
+	})
+	assert.Less(t, heldMemory(), int64(64<<20))
 }
 
 func TestH2_08EncoderTableStaysSmallAndDecodable(t *testing.T) {

@@ -327,6 +327,7 @@ func clientTLS(config *tls.Config, host string) *tls.Config {
 	config = config.Clone()
 	config.NextProtos = []string{nextProto}
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	config.Renegotiation = tls.RenegotiateNever // RFC 9113 §9.2.1
 	if config.ServerName == "" {
 		config.ServerName = host
 	}
