@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -31,6 +32,9 @@ type h2Stream struct {
 	strm  int
 	size  int // its SETTINGS_INITIAL_WINDOW_SIZE
 	ended bool
+
+	finished bool  // END_STREAM has come
+	lost     error // how the connection ended
 }
 
 const (
@@ -66,6 +70,7 @@ func (s *h2Stream) receive() {
 	for {
 		f, err := s.fr.ReadFrame()
 		if err != nil {
+			s.locked(func() { s.lost = err })
 			return
 		}
 		switch f := f.(type) {
@@ -92,6 +97,7 @@ func (s *h2Stream) receive() {
 		case *http2.DataFrame:
 			s.in.Write(f.Data())
 			if f.StreamEnded() {
+				s.locked(func() { s.finished = true })
 				s.in.CloseWrite()
 			}
 		case *http2.RSTStreamFrame:
@@ -142,7 +148,20 @@ func (s *h2Stream) headers(end bool, fields ...string) error {
 	return s.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-func (s *h2Stream) Read(p []byte) (int, error)        { return s.read.Read(p) }
+// Read returns io.EOF behind END_STREAM only: a stream that ends with its
+// connection was cut.
+func (s *h2Stream) Read(p []byte) (int, error) {
+	n, err := s.read.Read(p)
+	if err == io.EOF {
+		s.locked(func() {
+			if !s.finished && s.lost != nil {
+				err = fmt.Errorf("connection lost: %w", s.lost)
+			}
+		})
+	}
+	return n, err
+}
+
 func (s *h2Stream) SetReadDeadline(t time.Time) error { return s.read.SetReadDeadline(t) }
 
 // Write sends p in one DATA frame for each piece that the windows have room for.
