@@ -60,13 +60,14 @@ func (c *Conn) Close(ctx context.Context, code StatusCode, reason string) error 
 	if err != nil {
 		return fmt.Errorf("websocket: close: %w", err)
 	}
-	if !c.fail(&CloseError{Code: code, Reason: reason, Err: net.ErrClosed}) {
+	written := make(chan struct{})
+	if !c.beginClose(&CloseError{Code: code, Reason: reason, Err: net.ErrClosed}, written) {
 		return c.awaitHandshake(ctx)
 	}
 	deadline := time.Now().Add(c.limits.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	err = c.closeHandshake(ctx, payload)
+	err = c.closeHandshake(ctx, payload, written)
 	c.setHandshaken(err)
 	if err != nil {
 		if !c.isFinishing() { // after a breach the stream ends by itself
@@ -79,21 +80,47 @@ func (c *Conn) Close(ctx context.Context, code StatusCode, reason string) error 
 	go func() { // ends with the stream or at CloseTimeout; owns the stream's input
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)
 		defer cancel()
-		c.finish(ctx)
+		c.endAfterClose(false)
+		c.finish(ctx, nil)
 	}()
 	return nil
 }
 
-// closeHandshake sends our Close frame and waits for the peer's.
-func (c *Conn) closeHandshake(ctx context.Context, payload []byte) error {
-	err := c.writeClose(ctx, payload)
-	if err == nil {
-		err = c.awaitPeer(ctx)
+// closeHandshake sends our Close frame and waits for the peer's. It reads while
+// it waits for its turn to write: the peer may have to be read before it takes
+// what is in front of our Close.
+func (c *Conn) closeHandshake(ctx context.Context, payload []byte, written chan<- struct{}) error {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { // ends with the write, at the latest with ctx
+		err := c.writeClose(ctx, payload)
+		if err != nil {
+			cancel()
+		}
+		close(written)
+		result <- err
+	}()
+	err := c.awaitPeer(reading)
+	if writeErr := <-result; writeErr != nil && (err == nil || reading.Err() != nil) {
+		err = writeErr
 	}
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("websocket: close: no Close frame from the peer: %w", ctx.Err())
 	}
 	return err
+}
+
+// beginClose is fail for a Close, whose frame has been written, or never will
+// be, when written is closed.
+func (c *Conn) beginClose(ce *CloseError, written <-chan struct{}) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.fail(ce) {
+		return false
+	}
+	c.closing = written
+	return true
 }
 
 // awaitPeer reads and discards until the peer's Close frame has arrived, or its
@@ -127,7 +154,7 @@ func (c *Conn) discard(ctx context.Context) {
 			return
 		default:
 		}
-		_, ok, err := c.parse()
+		_, ok, err := c.parse(ctx)
 		if err == nil && !ok {
 			err = c.fill(ctx)
 		}
@@ -185,73 +212,87 @@ func (c *Conn) isFinishing() bool {
 // peerClosed deals with the peer's Close frame: if we have not sent ours it is
 // answered with the same code (RFC 6455 §5.5.1), and then the stream ends. The
 // caller holds the reading gate.
-func (c *Conn) peerClosed(code StatusCode, reason string) error {
+func (c *Conn) peerClosed(ctx context.Context, code StatusCode, reason string) error {
 	first := c.fail(&CloseError{Code: code, Reason: reason, Remote: true})
 	c.setOver(nil)
 	if first {
-		c.finishAfter(code, "", false)
+		// A program that ends now has answered, if that was possible.
+		select {
+		case <-c.finishAfter(code, "", false):
+		case <-ctx.Done():
+		}
 	}
 	return c.err.Load()
 }
 
 // finishAfter sends a Close frame, unless one was sent, and then ends the
-// stream. In a breach we are the ones who give up, so that END does not wait.
-// It writes at once if no other frame is being written; the rest happens on a
-// goroutine of its own, which ends with the stream or at CloseTimeout.
-func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) {
+// stream. In a breach we are the ones who give up, so that END does not wait. It
+// returns a channel that is closed when our last word has been written; the rest
+// happens on a goroutine of its own, which ends with the stream or at
+// CloseTimeout.
+func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) <-chan struct{} {
+	said := make(chan struct{})
 	c.mu.Lock()
-	started := c.finishing
+	started, closing := c.finishing, c.closing
 	c.finishing = true
 	c.mu.Unlock()
 	if started {
-		return
+		close(said)
+		return said
 	}
 	payload, err := frame.AppendClose(nil, code, reason)
 	if err != nil { // a reason of ours that is too long, or a code that is not for the wire
 		payload, _ = frame.AppendClose(nil, code, "")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.CloseTimeout)
-	written := false
-	if c.output.tryLock() {
-		c.writeCloseLocked(ctx, payload)
-		c.unlockOutput()
-		written = true
-		if breach || !c.client {
-			c.stream.CloseWrite()
-		}
-	}
-	go func() {
-		defer cancel()
-		if !written {
+	go func() { // ends with the write, which its context bounds
+		if closing != nil {
+			<-closing
+		} else {
 			c.writeClose(ctx, payload)
 		}
+		c.endAfterClose(breach)
+		close(said)
+	}()
+	go func() {
+		defer cancel()
 		if breach {
-			c.stream.CloseWrite()
 			c.setHandshaken(c.err.Load())
 		} else {
 			c.setHandshaken(nil)
 		}
-		c.finish(ctx)
+		c.finish(ctx, said)
 	}()
+	return said
+}
+
+// endAfterClose ends our direction behind our Close frame, unless it is the
+// peer's turn: the server ends first, the client follows (RFC 6455 §7.1.1); in a
+// breach nobody waits.
+func (c *Conn) endAfterClose(breach bool) {
+	if breach || !c.client {
+		c.stream.CloseWrite()
+	}
 }
 
 // finish ends the stream when both Close frames have passed, or after a breach:
-// END, then what the peer still sends is discarded until it has ended too. The
-// server ends first, the client follows (RFC 6455 §7.1.1). When ctx ends the
+// what the peer still sends is discarded until it has ended. It reads although
+// our Close may still have to be written, which closes said, because the peer
+// may have to be read before it takes what is in front of it. When ctx ends the
 // stream is aborted. However the peer ends it, that is clean (the close matrix's
 // rule 5).
-func (c *Conn) finish(ctx context.Context) {
+func (c *Conn) finish(ctx context.Context, said <-chan struct{}) {
 	c.mu.Lock()
 	c.finishing = true
 	c.mu.Unlock()
-	if !c.client {
-		c.stream.CloseWrite()
-	}
 	// Nobody reads the stream once err is set and the gate was free.
 	if c.reading.lock(ctx, nil) {
 		c.in.dropBuffer()
 		c.reading.unlock()
 		c.drain(ctx)
+	}
+	if said != nil {
+		<-said
 	}
 	if ctx.Err() != nil {
 		c.stream.Abort()

@@ -66,10 +66,11 @@ type Conn struct {
 	writeInterrupt interrupt
 	stall          stallWatch
 
-	pong  pendingPong
-	pings pings
-	alive keepAlive
-	count counters
+	pong         pendingPong
+	pings        pings
+	awaitingPong gate // held by the one Ping that may read ahead
+	alive        keepAlive
+	count        counters
 
 	err  atomic.Pointer[CloseError] // how the Conn ended, for every method
 	over chan struct{}              // closed when nothing more is expected of the peer
@@ -78,9 +79,10 @@ type Conn struct {
 	overErr    error // nil if over is closed because the peer's Close arrived
 	isOver     bool
 	isGone     bool
-	finishing  bool          // both Close frames have passed, or we gave up on the peer
-	handshaken chan struct{} // closed when the local closing handshake has its result
-	closeErr   error         // that result
+	finishing  bool            // both Close frames have passed, or we gave up on the peer
+	closing    <-chan struct{} // of the local Close, see beginClose; nil before one
+	handshaken chan struct{}   // closed when the local closing handshake has its result
+	closeErr   error           // that result
 }
 
 // New returns a Conn over a stream on which the opening handshake is done. The

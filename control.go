@@ -15,13 +15,13 @@ import (
 var errControlFlood = errors.New("too many control frames")
 
 // handleControl deals with a control frame. The caller holds the reading gate.
-func (c *Conn) handleControl(ev frame.Event) error {
+func (c *Conn) handleControl(ctx context.Context, ev frame.Event) error {
 	if ev.Opcode == frame.Close {
 		code, reason, err := frame.ParseClose(ev.Payload)
 		if err != nil {
 			return c.breach(err)
 		}
-		return c.peerClosed(code, reason)
+		return c.peerClosed(ctx, code, reason)
 	}
 	if !c.in.control.take(c.clock) {
 		return c.breach(controlFlood{frame.Error{Code: StatusPolicyViolation, Rule: errControlFlood.Error()}})
@@ -34,9 +34,25 @@ func (c *Conn) handleControl(ev frame.Event) error {
 	}
 	c.pong.set(ev.Payload)
 	if c.output.tryLock() {
-		c.unlockOutput() // sends it
+		c.sendPong(ctx)
 	}
 	return nil
+}
+
+// sendPong gives the output gate back, and the pong goes out with that. The
+// caller goes on when it has, so that Pings that come one after the other are all
+// answered, or when its own ctx ends.
+func (c *Conn) sendPong(ctx context.Context) {
+	sent := make(chan struct{})
+	go func() { // ends with the write, at the latest at Limits.WriteStall
+		c.unlockOutput()
+		close(sent)
+	}()
+	select {
+	case <-sent:
+	case <-ctx.Done():
+	case <-c.over:
+	}
 }
 
 // controlFlood is a *frame.Error that is errControlFlood too.
@@ -167,8 +183,11 @@ func (c *Conn) Ping(ctx context.Context) error {
 }
 
 // awaitPong waits for pong to be closed. If nobody else reads it does, and it
-// makes way for whoever wants to.
+// makes way for whoever wants to. Of several Pings one reads for all.
 func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
+	if c.awaitingPong.lock(ctx, pong) {
+		defer c.awaitingPong.unlock()
+	}
 	for {
 		var err error
 		full := false

@@ -51,6 +51,7 @@ type inbound struct {
 	piece       []byte // received, not consumed yet; may alias buf
 	last        bool   // piece ends the message
 	size        int64  // inflated bytes so far
+	limit       int64  // Limits.Message when it began
 	text        frame.UTF8
 	inflater    *deflate.Inflater
 	partial     []byte         // what a Read gathered before its context ended
@@ -62,6 +63,7 @@ type part struct {
 	opcode      frame.Opcode
 	first, last bool
 	compressed  bool
+	limit       int64 // Limits.Message when its message began
 	payload     []byte
 }
 
@@ -119,7 +121,7 @@ func (c *Conn) nextPart(ctx context.Context) (part, error) {
 		if ce := c.err.Load(); ce != nil {
 			return part{}, ce
 		}
-		p, ok, err := c.parse()
+		p, ok, err := c.parse(ctx)
 		if ok || err != nil {
 			return p, err
 		}
@@ -129,12 +131,19 @@ func (c *Conn) nextPart(ctx context.Context) (part, error) {
 	}
 }
 
+// setLimit applies what SetReadLimit has changed, between messages.
+func (c *Conn) setLimit() {
+	if !c.in.recv.InMessage() {
+		c.in.recv.MaxMessage = c.readLimit.Load()
+	}
+}
+
 // parse returns the next piece of a data message that the buffer holds, and
 // false if it holds none.
-func (c *Conn) parse() (part, bool, error) {
+func (c *Conn) parse(ctx context.Context) (part, bool, error) {
 	in := &c.in
-	in.recv.MaxMessage = c.readLimit.Load()
 	for in.r < in.w {
+		c.setLimit()
 		ev, n, err := in.recv.Next(in.buf[in.r:in.w])
 		in.r += n
 		if err != nil {
@@ -146,7 +155,7 @@ func (c *Conn) parse() (part, bool, error) {
 		case frame.Control:
 			in.count.frames++
 			in.count.others++
-			if err := c.handleControl(ev); err != nil {
+			if err := c.handleControl(ctx, ev); err != nil {
 				return part{}, false, err
 			}
 		case frame.Data:
@@ -168,7 +177,7 @@ func (c *Conn) takePart(ev frame.Event) part {
 	if ev.Compressed {
 		n.compressed += int64(len(ev.Payload))
 	}
-	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, ev.Payload}
+	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, c.in.recv.MaxMessage, ev.Payload}
 }
 
 // fill reads from the stream into the buffer, behind what is not parsed yet.
@@ -314,7 +323,7 @@ func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
 		if ce := c.err.Load(); ce != nil {
 			return ce
 		}
-		p, ok, err := c.parse()
+		p, ok, err := c.parse(ctx)
 		if err != nil {
 			return err
 		}

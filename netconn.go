@@ -45,7 +45,7 @@ func (n *netConn) Read(p []byte) (int, error) {
 		if n.reader == nil {
 			_, r, err := n.conn.Reader(ctx)
 			if err != nil {
-				return 0, netError(err)
+				return 0, readError(ctx, err)
 			}
 			n.reader = r
 		}
@@ -62,27 +62,32 @@ func (n *netConn) Read(p []byte) (int, error) {
 				continue
 			}
 		}
-		return k, netError(err)
+		return k, readError(ctx, err)
 	}
 }
 
 func (n *netConn) Write(p []byte) (int, error) {
-	if err := n.conn.Write(n.write.context(), n.messageType, p); err != nil {
-		return 0, netError(err)
+	ctx := n.write.context()
+	if err := n.conn.Write(ctx, n.messageType, p); err != nil {
+		return 0, timedOut(ctx, err)
 	}
 	return len(p), nil
 }
 
-// netError turns an error of a Conn into one of a net.Conn.
-func netError(err error) error {
+// readError turns an error of a Conn into one of a net.Conn's Read.
+func readError(ctx context.Context, err error) error {
 	var ce *CloseError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return os.ErrDeadlineExceeded
-	case errors.As(err, &ce) && ce.Remote && (ce.Code == StatusNormalClosure || ce.Code == StatusGoingAway):
+	if errors.As(err, &ce) && ce.Remote && (ce.Code == StatusNormalClosure || ce.Code == StatusGoingAway) {
 		return io.EOF
+	}
+	return timedOut(ctx, err)
+}
+
+// timedOut returns err, or net.Conn's error for a call that ended by the
+// deadline behind ctx.
+func timedOut(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return os.ErrDeadlineExceeded
 	}
 	return err
 }

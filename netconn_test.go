@@ -27,7 +27,7 @@ func TestOP05NetConnObeysTheRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 				server, client := joined(t, wstest.PipeOptions{Buffer: 1028 * 1032}, websocket.Params{
-					Limits: websocket.Limits{CloseTimeout: 50 * time.Millisecond},
+					Limits: websocket.Limits{CloseTimeout: time.Second},
 				})
 				c1, c2 = server.NetConn(websocket.MessageBinary), client.NetConn(websocket.MessageBinary)
 				if !serverFirst {

@@ -147,8 +147,9 @@ type Limits struct {
 	// switched off.
 	CloseTimeout time.Duration
 
-	// WriteStall is how long the peer may take no byte of what is being
-	// written. Then the stream is aborted. Default 30 s. Negative: none.
+	// WriteStall is how long the peer may take for a piece of at most 64 KiB of
+	// what is being written. Then the stream is aborted. Default 30 s.
+	// Negative: none.
 	WriteStall time.Duration
 
 	// PingInterval is how long nothing may arrive before a Ping is sent to

@@ -109,13 +109,17 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	}
 	defer c.unlockOutput()
 	if c.client {
-		return c.writeFrame(ctx, h, e.payload)
+		err := c.writeFrame(ctx, h, e.payload)
+		if err == nil && h.RSV1 {
+			c.count.compressedWritten.add(len(e.payload))
+		}
+		return err
 	}
 	// The frame is whole and between messages: the sender has nothing to check
 	// and nothing to remember.
 	n, err := c.writeStream(ctx, e.server, nil)
 	if err != nil {
-		return c.writeFailed(ctx, n, err, c.out.sender)
+		return c.writeFailed(ctx, h.Opcode, n, err, c.out.sender)
 	}
 	c.count.framesWritten.add(1)
 	if h.RSV1 {

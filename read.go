@@ -60,7 +60,10 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 			return 0, nil, err
 		}
 		if in.last {
-			return in.messageType, dst, c.endMessage()
+			if err := c.endMessage(); err != nil {
+				return 0, nil, err
+			}
+			return in.messageType, dst, nil
 		}
 	}
 }
@@ -84,7 +87,7 @@ func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, 
 	if !whole || !h.Fin || h.RSV1 || h.Opcode != frame.Text && h.Opcode != frame.Binary {
 		return 0, nil, false, nil
 	}
-	in.recv.MaxMessage = c.readLimit.Load()
+	c.setLimit()
 	ev, n, err := in.recv.Next(b)
 	in.r += n
 	if err != nil {
@@ -118,6 +121,8 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		if err := c.nextPiece(ctx, nil); err != nil {
 			return 0, nil, err
 		}
+	} else if ce := c.err.Load(); ce != nil && !in.last && len(in.ahead) == 0 {
+		return 0, nil, ce // a Read was abandoned in it, and it will not go on
 	}
 	in.reader = &messageReader{conn: c, ctx: ctx}
 	return in.messageType, in.reader, nil
@@ -218,7 +223,7 @@ func (in *inbound) begin(p part) {
 		in.open = true
 		in.messageType = MessageType(p.opcode)
 		in.compressed = p.compressed
-		in.size = 0
+		in.size, in.limit = 0, p.limit
 		in.text.Reset()
 	}
 	in.piece, in.last = p.payload, p.last
@@ -325,7 +330,7 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 		in.inflater = deflate.NewInflater(bits, !noTakeover)
 	}
 	before := len(dst)
-	limit := c.readLimit.Load()
+	limit := in.limit
 	if limit > 0 {
 		most = int(min(int64(most), limit-in.size+1))
 	}

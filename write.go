@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"unicode/utf8"
@@ -25,7 +24,7 @@ const (
 
 	// writeStep bounds what one call asks of the stream: when it returns, the
 	// peer has made progress.
-	writeStep = 128 << 10
+	writeStep = 64 << 10
 )
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte) }}
@@ -281,10 +280,6 @@ func (c *Conn) writeClose(ctx context.Context, payload []byte) error {
 		return ctx.Err()
 	}
 	defer c.unlockOutput()
-	return c.writeCloseLocked(ctx, payload)
-}
-
-func (c *Conn) writeCloseLocked(ctx context.Context, payload []byte) error {
 	if c.out.err != nil {
 		return c.out.err
 	}
@@ -317,7 +312,7 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 		n, err = c.writeLarge(ctx, header, p, h.Key, b)
 	}
 	if err != nil {
-		return c.writeFailed(ctx, n, err, before)
+		return c.writeFailed(ctx, h.Opcode, n, err, before)
 	}
 	c.count.framesWritten.add(1)
 	if !h.Fin || h.Opcode.IsControl() {
@@ -376,10 +371,7 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 
 // writeFailed decides what a failed write means, n bytes of whose frame the
 // stream has taken.
-func (c *Conn) writeFailed(ctx context.Context, n int64, err error, before frame.Sender) error {
-	if ce := c.err.Load(); ce != nil && errors.Is(ce.Err, net.ErrClosed) {
-		return ce
-	}
+func (c *Conn) writeFailed(ctx context.Context, op frame.Opcode, n int64, err error, before frame.Sender) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		if n == 0 {
 			c.out.sender = before
@@ -391,7 +383,7 @@ func (c *Conn) writeFailed(ctx context.Context, n int64, err error, before frame
 	// The peer takes nothing more. What it has sent before stays readable, its
 	// Close frame perhaps (the close matrix's C6): reading finds the end.
 	c.out.err = &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
-	if ce := c.err.Load(); ce != nil {
+	if ce := c.err.Load(); ce != nil && op != frame.Close {
 		return ce
 	}
 	return c.out.err
