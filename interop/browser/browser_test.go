@@ -95,11 +95,11 @@ func TestHTTP11Required(t *testing.T) {
 }
 
 // checkSingleConnection wants everything of the page's site on one connection,
-// and on the other site one before it shut down and one after.
+// and on the other site one before it shut down and one after. When a server is
+// slow to answer Chromium opens a second connection, and puts nothing on it.
 func (r *run) checkSingleConnection(t *testing.T) {
-	used, unused := r.site.census.tallies()
+	used, _ := r.site.census.tallies()
 	assert.Len(t, used, 1, "%v", used)
-	assert.Zero(t, unused, "connections that carried nothing")
 	used, _ = r.other.census.tallies()
 	assert.Len(t, used, 2, "%v", used)
 }

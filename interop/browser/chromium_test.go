@@ -3,6 +3,7 @@
 package browser
 
 import (
+	"fmt"
 	"testing"
 )
 
@@ -16,6 +17,8 @@ func findChromium(t *testing.T) chromium {
 
 func (c chromium) version() string { return c.says }
 
+// command needs no driver either: Chromium's own headless mode takes a screenshot
+// when the page has loaded, and ends.
 func (c chromium) command(t *testing.T, site, other *site, url, screenshot string) []string {
 	args := []string{
 		c.path,
@@ -25,7 +28,8 @@ func (c chromium) command(t *testing.T, site, other *site, url, screenshot strin
 		"--user-data-dir=" + t.TempDir(),
 		"--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 		"--ignore-certificate-errors-spki-list=" + site.identity.spki,
-		"--screenshot=" + screenshot, "--window-size=1000,1100", "--timeout=150000",
+		"--screenshot=" + screenshot, "--window-size=1000,1100",
+		fmt.Sprintf("--timeout=%d", patience.Milliseconds()),
 	}
 	if site.service.http3 {
 		// Sockets go over HTTP/3 only on a connection that exists, and by

@@ -31,8 +31,8 @@ func (f firefox) command(t *testing.T, site, _ *site, url, screenshot string) []
 	}
 }
 
-// profile makes a profile that trusts the site's authority and looks for
-// nothing outside this machine.
+// profile makes a profile, user.js and a database of certificates, that trusts
+// the site's authority and looks for nothing outside this machine.
 func (f firefox) profile(t *testing.T, site *site) string {
 	dir := t.TempDir()
 	prefs := map[string]any{

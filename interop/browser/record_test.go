@@ -1,6 +1,9 @@
+//go:build unix
+
 package browser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -27,6 +30,16 @@ type socket struct {
 	end        error // what reading, or closing, returned at last
 	stats      websocket.Stats
 	done       chan struct{}
+}
+
+// outcome returns what ended the socket, or why there was none.
+func (s *socket) outcome() error {
+	select {
+	case <-s.done:
+		return cmp.Or(s.refused, s.end)
+	default:
+		return errors.New("open")
+	}
 }
 
 // code returns the status code that the socket ended with, 0 if Close returned

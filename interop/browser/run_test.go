@@ -1,3 +1,5 @@
+//go:build unix
+
 package browser
 
 import (
@@ -160,6 +162,11 @@ func (r *run) log(t *testing.T, b browser) {
 			verdict = "FAIL"
 		}
 		fmt.Fprintf(&s, "  %s %-16s %6d ms  %s\n", verdict, res.Case, res.Milliseconds, res.Seen)
+	}
+	for _, test := range []string{"no-subprotocol", "unload", "navigate", "worker", "left"} {
+		for _, entry := range r.site.record.of(test) {
+			fmt.Fprintf(&s, "  the server saw %s: %v\n", test, entry.outcome())
+		}
 	}
 	for i, site := range []*site{r.site, r.other} {
 		used, unused := site.census.tallies()
