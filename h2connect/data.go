@@ -93,8 +93,8 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 		c.upkeep.received()
 	}
 	st.received += int64(content)
-	if st.declared >= 0 && (st.received > st.declared || end && st.received < st.declared) {
-		return nil, streamViolation(http2.ErrCodeProtocol, "content is not as long as content-length says")
+	if st.declared >= 0 && st.received > st.declared {
+		return nil, errContentLength
 	}
 	return st, nil
 }
@@ -133,10 +133,18 @@ func (c *conn) dataDone(st *stream, fh http2.FrameHeader, padding int) error {
 	}
 	c.giveConn(int(fh.Length))
 	if fh.Flags.Has(http2.FlagDataEndStream) {
+		if st.declared >= 0 && st.received < st.declared && !st.gone {
+			return errContentLength // what there is can be read
+		}
 		c.peerEnded(st)
 	}
 	return nil
 }
+
+// errContentLength: "A request or response is also malformed if the value of a
+// Content-Length header field does not equal the sum of the DATA frame payload
+// lengths that form the content" (RFC 9113 §8.1.1).
+var errContentLength = streamViolation(http2.ErrCodeProtocol, "content is not as long as content-length says")
 
 // peerEnded says that the peer has ended its direction of st. c.mu is held.
 func (c *conn) peerEnded(st *stream) {

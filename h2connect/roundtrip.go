@@ -104,7 +104,7 @@ func (x *exchange) wait(st *stream, ctx context.Context) (*http.Response, error)
 	select {
 	case <-x.done:
 	case <-ctx.Done():
-		st.abort(http2.ErrCodeCancel, context.Cause(ctx))
+		x.giveUp(st, ctx)
 		<-x.done
 		if x.resp == nil {
 			return nil, context.Cause(ctx)
@@ -120,6 +120,24 @@ func (x *exchange) wait(st *stream, ctx context.Context) (*http.Response, error)
 	}
 	return x.resp, x.err
 }
+
+// giveUp resets a stream whose context has ended. http.Client.Timeout ends the
+// context and closes Request.Cancel by two timers of the same length; only with
+// the second http.Client knows that it was its Timeout, so that one is given the
+// time to come.
+func (x *exchange) giveUp(st *stream, ctx context.Context) {
+	if x.req.Cancel != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		late := time.NewTimer(cancelTime)
+		defer late.Stop()
+		select {
+		case <-x.req.Cancel:
+		case <-late.C:
+		}
+	}
+	st.abort(http2.ErrCodeCancel, context.Cause(ctx))
+}
+
+const cancelTime = 20 * time.Millisecond
 
 // open opens a stream with req. protocol is what :protocol says, "" for an
 // ordinary request.
@@ -193,7 +211,7 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	// A socket outlives the context of its dial, whose caller watches it.
 	x.stop = func() bool { return true }
 	if !x.socket {
-		x.stop = context.AfterFunc(ctx, func() { st.abort(http2.ErrCodeCancel, context.Cause(ctx)) })
+		x.stop = context.AfterFunc(ctx, func() { x.giveUp(st, ctx) })
 		x.watchCancel(st)
 		if !x.rules.keepAlive || wantsClose(req) {
 			c.goAway() // the connection closes when its streams have ended
@@ -542,7 +560,7 @@ func (cc *ClientConn) trailer(st *stream, b *block) error {
 	case b.pseudo > 0:
 		return malformed("pseudo-header field in a trailer section")
 	case st.declared >= 0 && st.received != st.declared:
-		return malformed("content is not as long as content-length says")
+		return errContentLength
 	}
 	st.recv.setTrailer(trailerOf(b))
 	cc.c.mu.Lock()
@@ -570,6 +588,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 				b.resp.Trailer[name] = values
 			}
 		}
+	}
+	if err != nil && errors.Is(err, errContentLength) && b.st.received < b.st.declared {
+		err = io.ErrUnexpectedEOF // as in HTTP/1.1
 	}
 	return n, err
 }

@@ -34,6 +34,7 @@ type serverConn struct {
 
 	stateMu sync.Mutex
 	active  bool // what http.Server.ConnState was told last
+	over    bool // net/http tells it the last state now
 }
 
 func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
@@ -57,6 +58,11 @@ func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
 func (sc *serverConn) serve(sawPreface bool) {
 	c := sc.c
 	defer sc.cancel(net.ErrClosed)
+	defer func() {
+		sc.stateMu.Lock()
+		defer sc.stateMu.Unlock()
+		sc.over = true
+	}()
 	c.start()
 	if c.tls != nil && c.tls.Version < tls.VersionTLS12 {
 		c.mu.Lock()
@@ -279,7 +285,6 @@ func (sc *serverConn) handled(w *responseWriter) {
 	}
 	c.flush()
 	c.mu.Unlock()
-	sc.connState(http.StateIdle)
 }
 
 // unhandled says that no handler runs, or will run, for st. c.mu is held.
@@ -327,8 +332,14 @@ func (sc *serverConn) closed(st *stream, err error) {
 // is nothing that we would open either.
 func (sc *serverConn) goAway(*http2.GoAwayFrame) {}
 
-// slotsChanged implements role: a server refuses rather than waits.
-func (sc *serverConn) slotsChanged() {}
+// slotsChanged implements role. The last stream may end after its handler, with
+// the last of its content or when the client has ended its own.
+func (sc *serverConn) slotsChanged() {
+	if sc.s.srv.ConnState != nil && sc.c.slots == 0 {
+		// The hook is not called with the lock held. This goroutine ends with it.
+		go sc.connState(http.StateIdle)
+	}
+}
 
 // ended implements role.
 func (sc *serverConn) ended() {
@@ -349,7 +360,7 @@ func (sc *serverConn) connState(state http.ConnState) {
 	sc.c.mu.Lock()
 	busy := sc.c.slots > 0
 	sc.c.mu.Unlock()
-	if state == http.StateIdle && busy || state == http.StateActive && sc.active {
+	if sc.over || state == http.StateIdle && busy || state == http.StateActive && sc.active {
 		return
 	}
 	if active := state == http.StateActive; active != sc.active {
