@@ -252,15 +252,15 @@ func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) <-chan s
 			c.writeClose(ctx, payload)
 		}
 		c.endAfterClose(breach)
-		close(said)
-	}()
-	go func() {
-		defer cancel()
 		if breach {
 			c.setHandshaken(c.err.Load())
 		} else {
 			c.setHandshaken(nil)
 		}
+		close(said)
+	}()
+	go func() {
+		defer cancel()
 		c.finish(ctx, said)
 	}()
 	return said
