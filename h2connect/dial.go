@@ -13,8 +13,8 @@ import (
 // HTTP/2 connection of its own, which is closed with the socket. Without TLS the
 // server must be known to speak HTTP/2. o may be nil.
 //
-// Where the server does not speak HTTP/2, or does not accept extended CONNECT,
-// the error wraps websocket.ErrNotSupported. Where the server refuses the
+// Where the server does not speak HTTP/2, does not accept extended CONNECT, or
+// wants HTTP/1.1 for this socket (RST_STREAM HTTP_1_1_REQUIRED), the error wraps websocket.ErrNotSupported. Where the server refuses the
 // socket, it is a *websocket.HandshakeError and the response is returned with
 // it, its body closed.
 func Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
@@ -98,7 +98,7 @@ func (cc *ClientConn) dialReserved(ctx context.Context, req *http.Request, o *we
 	resp, err := st.exchange.wait(st, ctx)
 	if err != nil {
 		stop()
-		return nil, nil, err
+		return nil, nil, orHTTP1(err)
 	}
 	agreement, err := cc.checkAnswer(st, resp, req, o)
 	if err == nil && !stop() {

@@ -314,6 +314,9 @@ func (w *responseWriter) EnableFullDuplex() error { return nil }
 
 // finish completes the response when the handler has returned.
 func (w *responseWriter) finish() {
+	if w.done.Load() {
+		return // by RequireHTTP1
+	}
 	if w.accepted {
 		w.done.Store(true)
 		w.st.Close()
