@@ -176,12 +176,13 @@ func TestOP01ShutdownCutsPeersThatDoNotAnswer(t *testing.T) {
 		}
 		heard := make(map[string]chan last)
 		for name, raw := range raws {
-			heard[name] = make(chan last, 1)
+			c := make(chan last, 1)
+			heard[name] = c
 			go func() {
 				p := wstest.NewClient(raw)
 				f, _ := p.TryNext()
 				code, _, _ := f.CloseCode()
-				heard[name] <- last{code, p}
+				c <- last{code, p}
 			}()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
