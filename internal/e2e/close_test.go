@@ -15,8 +15,8 @@ import (
 )
 
 // C1, C2 over real transports, in both directions.
-func TestCloseBothDirections(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+func TestC1C2CloseBothDirections(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		for _, c := range []struct {
 			code   websocket.StatusCode
 			reason string
@@ -43,7 +43,7 @@ func TestCloseBothDirections(t *testing.T) {
 }
 
 // C16 over real transports.
-func TestBothSidesCloseAtOnce(t *testing.T) {
+func TestWS18BothSidesCloseAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		for range 10 {
 			p := tr.connect(t, nil, nil)
@@ -55,8 +55,8 @@ func TestBothSidesCloseAtOnce(t *testing.T) {
 }
 
 // C5, C11: an abort of one side is 1006 on the other.
-func TestAbortIs1006AtTheOtherEnd(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+func TestC11AbortIs1006AtTheOtherEnd(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		for name := range (pair{}).ends() {
 			t.Run(name, func(t *testing.T) {
 				ends := tr.connect(t, nil, nil).ends()[name]
@@ -75,7 +75,7 @@ func TestAbortIs1006AtTheOtherEnd(t *testing.T) {
 }
 
 // C3, C4 as the raw peer of each role sees and does them.
-func TestRawEnds(t *testing.T) {
+func TestWS19C3C4RawEnds(t *testing.T) {
 	type outcome struct {
 		code websocket.StatusCode
 		err  error
@@ -167,8 +167,8 @@ func TestServerEndsFirstOnTheWire(t *testing.T) {
 
 // C12: a handler that returns closes its socket with 1000; C13: one that panics
 // with 1011.
-func TestHandlerReturnsAndPanics(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+func TestC12C13HandlerReturnsAndPanics(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			assert.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("and out")))
 		})), nil)
@@ -176,7 +176,7 @@ func TestHandlerReturnsAndPanics(t *testing.T) {
 		_, _, err := c.Read(soon(t))
 		wantEnd(t, err, 1000, true)
 	})
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		authority := tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			panic(http.ErrAbortHandler) // the one that servers do not log
 		}))
@@ -189,7 +189,7 @@ func TestHandlerReturnsAndPanics(t *testing.T) {
 }
 
 // C15 over real transports: a peer that never answers is cut.
-func TestPeerThatNeverAnswersOurClose(t *testing.T) {
+func TestWS17PeerThatNeverAnswersOurClose(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		limits := websocket.Limits{CloseTimeout: 100 * time.Millisecond}
 		closed := make(chan error, 1)

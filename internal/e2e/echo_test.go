@@ -28,7 +28,7 @@ func random(seed byte, n int) []byte {
 }
 
 func TestEcho(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, echo)), nil)
 		for _, size := range []int{0, 1, 125, 126, 4096, 16383, 16384, 65535, 65536, 1 << 20} {
 			for kind, want := range map[websocket.MessageType][]byte{
@@ -146,7 +146,7 @@ func TestPing(t *testing.T) {
 }
 
 // Messages of concurrent writers arrive whole, each writer's in order.
-func TestConcurrentWriters(t *testing.T) {
+func TestWS25ConcurrentWriters(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		const writers, messages = 8, 50
 		p := tr.connect(t, nil, nil)
@@ -225,7 +225,7 @@ func TestDeflate(t *testing.T) {
 
 // P69: the deflate context belongs to one socket, not to the connection that
 // carries several.
-func TestDeflateContextsOfTwoSocketsOnOneConnection(t *testing.T) {
+func TestP69DeflateContextsOfTwoSocketsOnOneConnection(t *testing.T) {
 	both := &websocket.Compression{ServerContextTakeover: true, ClientContextTakeover: true, Threshold: -1}
 	for _, m := range multiplexers {
 		t.Run(m.name, func(t *testing.T) {

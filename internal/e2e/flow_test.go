@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,7 +70,7 @@ func settled(count func() int64) int64 {
 // A read that is abandoned, in mid-message too, leaves the socket usable; a
 // write that is cancelled ends it or does not, but never passes half a message
 // off as a whole one.
-func TestCancelledContexts(t *testing.T) {
+func TestWS24CancelledContexts(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		next := make(chan struct{})
 		raw := make(chan error, 1)
@@ -218,56 +217,6 @@ func transportNamed(name string) transport {
 		}
 	}
 	panic("no transport " + name)
-}
-
-// A thousand sockets on one connection, all of them talking, beside ordinary
-// requests.
-func TestThousandSocketsOnOneHTTP2Connection(t *testing.T) {
-	const sockets = 1000
-	for _, m := range multiplexers[:2] {
-		t.Run(m.name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			tr := transportNamed(m.name)
-			dial, opened := m.dialer(t)
-			authority := tr.listen(t, tr.handler(t, nil, echo))
-			conns := make([]*websocket.Conn, sockets)
-			_, client := wstest.Certificates()
-			var all sync.WaitGroup
-			c, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client})
-			require.NoError(t, err)
-			conns[0] = c
-			for i := 1; i < sockets; i++ {
-				all.Go(func() {
-					c, _, err := dial(soon(t), tr.url(authority), &websocket.DialOptions{TLSClientConfig: client})
-					if assert.NoError(t, err) {
-						conns[i] = c
-					}
-				})
-			}
-			all.Wait()
-			require.False(t, t.Failed())
-			assert.Equal(t, 1, opened(), "connections")
-			for i, c := range conns {
-				all.Go(func() {
-					for n := range 3 {
-						want := string(random(byte(i), 10+1000*n))
-						if !assert.NoError(t, c.Write(soon(t), websocket.MessageBinary, []byte(want))) {
-							return
-						}
-						_, got, err := c.Read(soon(t))
-						if !assert.NoError(t, err) || !assert.True(t, want == string(got)) {
-							return
-						}
-					}
-				})
-			}
-			all.Wait()
-			for _, c := range conns {
-				all.Go(func() { assert.NoError(t, c.Close(soon(t), 1000, "")) })
-			}
-			all.Wait()
-		})
-	}
 }
 
 // A socket that nobody reads does not stall its neighbours on the connection.

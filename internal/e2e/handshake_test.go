@@ -13,8 +13,8 @@ import (
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
-func TestOriginRefused(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+func TestXC10OriginRefused(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		refused := make(chan error, 1)
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := tr.accept(w, r, &websocket.AcceptOptions{Origins: []string{"https://friend.example"}})
@@ -62,7 +62,7 @@ func TestOriginRefused(t *testing.T) {
 }
 
 func TestSubprotocol(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		ao := &websocket.AcceptOptions{Subprotocols: []string{"v2", "v1"}, Limits: quick}
 		for _, c := range []struct {
 			offered []string
@@ -78,7 +78,7 @@ func TestSubprotocol(t *testing.T) {
 
 // What the handler sees and sets travels: path, query, fields both ways.
 func TestRequestAndResponseFields(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachWay(t, func(t *testing.T, tr transport) {
 		seen := make(chan *http.Request, 1)
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			seen <- r

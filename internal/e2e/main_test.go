@@ -87,6 +87,14 @@ func (tr transport) url(authority string) string {
 	return "ws://" + authority + "/socket?a=b"
 }
 
+// origin returns the origin of a server.
+func (tr transport) origin(authority string) string {
+	if tr.tls {
+		return "https://" + authority
+	}
+	return "http://" + authority
+}
+
 // http1 makes srv serve HTTP/1.1 only. Sockets end with their handlers, as they
 // do under negotiate.Server.
 func http1(t testing.TB, srv *http.Server) {

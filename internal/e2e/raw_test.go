@@ -181,9 +181,15 @@ func rawDialH3(t testing.TB, authority string) rawStream {
 		cc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 		tr.Close()
 	})
+	return openH3(t, cc, "https://"+authority)
+}
+
+// openH3 opens a socket by hand on a connection that is there.
+func openH3(t testing.TB, cc *http3.ClientConn, origin string) rawStream {
+	t.Helper()
 	st, err := cc.OpenRequestStream(soon(t))
 	require.NoError(t, err)
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodConnect, "https://"+authority+"/socket", nil)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodConnect, origin+"/socket", nil)
 	require.NoError(t, err)
 	req.Proto = "websocket"
 	req.Header.Set("Sec-WebSocket-Version", "13")
