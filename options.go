@@ -110,7 +110,9 @@ type Compression struct {
 	// 512. Negative: every message.
 	Threshold int
 
-	// Level is the effort from 1 (fastest) to 9 (smallest). Zero: 1.
+	// Level is the effort from 1 (fastest) to 9 (smallest). Zero: 1. Levels
+	// below 7 find nothing in messages below 128 bytes, context takeover or
+	// not: with a Threshold lower than that, use 7.
 	Level int
 }
 

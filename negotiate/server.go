@@ -65,8 +65,8 @@ type Server struct {
 	BaseContext func(net.Listener) context.Context
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
-	// Logger takes what the HTTP servers have to say, such as panics of
-	// handlers. Nil: nothing is logged.
+	// Logger takes what the HTTP servers on TCP have to say, such as panics of
+	// handlers. Nil: nothing is logged. HTTP3 has a logger of its own.
 	Logger *slog.Logger
 
 	mu      sync.Mutex
