@@ -74,20 +74,21 @@ func (s *schedule) block(st *stream) {
 	s.blocked.push(st)
 }
 
-// next takes the stream whose turn it is out of its list; nil if none may send.
-func (s *schedule) next() *stream {
+// next takes the stream whose turn it is out of its list; nil if none may send,
+// or if it is bulk's turn and bulk is not wanted.
+func (s *schedule) next(bulk bool) *stream {
 	st := s.sockets.head
 	if st == nil || s.turns >= bulkTurn && s.bulk.head != nil {
-		s.turns = 0
 		st = s.bulk.head
+		if st == nil || !bulk {
+			return nil
+		}
+		s.turns = 0
+		s.bulk.remove(st)
+		return st
 	}
-	if st == nil {
-		return nil
-	}
-	if st.queue == &s.sockets {
-		s.turns++
-	}
-	st.queue.remove(st)
+	s.turns++
+	s.sockets.remove(st)
 	return st
 }
 
@@ -104,11 +105,18 @@ const maxData = maxFrame - frameHeader
 
 const frameHeader = 9
 
-// pump turns waiting bytes into DATA frames until the batch is full, the
-// connection's window is used up, or nothing waits. c.mu is held.
-func (c *conn) pump() {
+// pump turns what waits of sockets into DATA frames, until the batch is full, the
+// connection's window is used up, or it is bulk's turn. Bulk stays where it is
+// until a flusher is about to write: in the batch, a socket's message could not
+// overtake it any more. c.mu is held.
+func (c *conn) pump() { c.serveAll(false) }
+
+// fill completes a batch that is about to be written. c.mu is held.
+func (c *conn) fill() { c.serveAll(true) }
+
+func (c *conn) serveAll(bulk bool) {
 	for len(c.out) < batchBytes && c.outConn.window > 0 {
-		st := c.sched.next()
+		st := c.sched.next(bulk)
 		if st == nil {
 			return
 		}

@@ -51,6 +51,7 @@ func (c *conn) flush() {
 		c.mu.Lock()
 	}
 	for range inlineRounds {
+		c.fill()
 		if len(c.out) > inlineBytes || !c.room.check() {
 			break
 		}
@@ -83,7 +84,7 @@ func (c *conn) sendable() bool {
 // is the only place that writes to the network; c.flushing guards it. c.mu is
 // held; it is released while writing.
 func (c *conn) writeBatch() (more bool) {
-	c.pump()
+	c.fill()
 	if !c.sendable() {
 		return false
 	}
