@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -15,7 +14,6 @@ import (
 type block struct {
 	stream    uint32
 	endStream bool
-	priority  http2.PriorityParam
 
 	fields []hpack.HeaderField // as received, pseudo-header fields first
 	pseudo int                 // how many of fields are pseudo-header fields

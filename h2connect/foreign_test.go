@@ -1,5 +1,7 @@
 package h2connect
 
+//lint:file-ignore SA1019 x/net's server and transport are the peers of these tests
+
 import (
 	"bytes"
 	"context"

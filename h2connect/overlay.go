@@ -120,8 +120,8 @@ type connectingKey struct{}
 // watchDials has t1's dial functions note the connections that are for t2.
 func (o *overlay) watchDials(t1 *http.Transport) {
 	dial := t1.DialContext
-	if dial == nil && t1.Dial != nil {
-		old := t1.Dial
+	//lint:ignore SA1019 where a program still sets it, it is what t1 dials with
+	if old := t1.Dial; dial == nil && old != nil {
 		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
 	}
 	if dial == nil {

@@ -126,11 +126,13 @@ func (x *exchange) wait(st *stream, ctx context.Context) (*http.Response, error)
 // the second http.Client knows that it was its Timeout, so that one is given the
 // time to come.
 func (x *exchange) giveUp(st *stream, ctx context.Context) {
-	if x.req.Cancel != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	//lint:ignore SA1019 http.Client.Timeout sets it
+	cancel := x.req.Cancel
+	if cancel != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		late := time.NewTimer(cancelTime)
 		defer late.Stop()
 		select {
-		case <-x.req.Cancel:
+		case <-cancel:
 		case <-late.C:
 		}
 	}
@@ -224,6 +226,7 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 // watchCancel watches over the channel that requests had before they had
 // contexts, and that http.Client.Timeout still uses. c.mu is held.
 func (x *exchange) watchCancel(st *stream) {
+	//lint:ignore SA1019 http.Client.Timeout sets it
 	cancel := x.req.Cancel
 	if cancel == nil {
 		return

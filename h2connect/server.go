@@ -171,7 +171,7 @@ func (s *server) logf(format string, args ...any) {
 		s.srv.ErrorLog.Printf(format, args...)
 		return
 	}
-	log.Printf(format, args...)
+	log.Printf(format, args...) // house rule: what net/http does with a nil ErrorLog
 }
 
 // serveCleartext serves a connection without TLS. net/http hands it over inside
