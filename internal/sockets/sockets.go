@@ -15,7 +15,8 @@ import (
 type Set struct {
 	mu      sync.Mutex
 	conns   map[*websocket.Conn]struct{}
-	closing bool
+	closing bool          // GoAway was called
+	cut     bool          // CloseNow was called
 	empty   chan struct{} // closed when conns becomes empty after closing began
 }
 
@@ -103,9 +104,12 @@ func (s *Set) add(c *websocket.Conn) {
 		s.conns = make(map[*websocket.Conn]struct{})
 	}
 	s.conns[c] = struct{}{}
-	closing := s.closing
+	closing, cut := s.closing, s.cut
 	s.mu.Unlock()
-	if closing {
+	switch {
+	case cut:
+		go c.CloseNow()
+	case closing:
 		go c.Close(context.Background(), websocket.StatusGoingAway, "")
 	}
 }
@@ -171,9 +175,11 @@ func (s *Set) GoAway(ctx context.Context) error {
 	}
 }
 
-// CloseNow aborts every socket of the set.
+// CloseNow aborts every socket of the set, also those that are still being
+// accepted.
 func (s *Set) CloseNow() {
 	s.mu.Lock()
+	s.cut = true
 	conns := make([]*websocket.Conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
