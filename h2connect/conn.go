@@ -260,7 +260,7 @@ func (c *conn) end(cause *ConnError) {
 	}
 	c.err = cause
 	c.failStreams(cause)
-	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer, c.unread.timer} {
+	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer, c.unread.timer, c.health.timer} {
 		if t != nil {
 			t.Stop()
 		}

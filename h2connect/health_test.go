@@ -95,3 +95,24 @@ func TestServerAsksOnlyWhereToldTo(t *testing.T) {
 		}
 	})
 }
+
+// A timer that runs on holds the connection and its buffers: many short
+// connections would pile up.
+func TestAnEndedConnectionLeavesNoTimer(t *testing.T) {
+	p, cc := serverOf(t, Limits{})
+	p.fr.WriteSettings()
+	p.settle()
+	done := request(cc, getRequest(context.Background()))
+	p.wantHeaders(1, true, "the request")
+	require.NoError(t, cc.Close())
+	require.Error(t, <-done)
+	c := cc.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, timer := range map[string]*time.Timer{
+		"handshake": c.hsTimer, "stall": c.stallTimer, "idle": c.idleTimer, "unread": c.unread.timer, "health": c.health.timer,
+	} {
+		assert.False(t, timer != nil && timer.Stop(), name)
+	}
+	assert.NotNil(t, c.health.timer, "it has run")
+}
