@@ -175,7 +175,9 @@ func TestClientHoldsWhatItAskedFor(t *testing.T) {
 		p.wantAlive("the connection's window has not been passed")
 	}
 	for i, resp := range responses {
-		go p.fr.WriteData(uint32(2*i+1), true, nil)
+		ended := make(chan error, 1)
+		go func() { ended <- p.fr.WriteData(uint32(2*i+1), true, nil) }()
 		assert.Len(t, readAll(t, resp.Body), 64000)
+		require.NoError(t, <-ended)
 	}
 }
