@@ -25,7 +25,8 @@ func (b *buffer) append(p []byte) {
 }
 
 // makeRoom makes room for n more bytes: in place if what has been read leaves
-// half of the storage free, else in storage of at least twice the size.
+// half of the storage free, else in storage that is larger by a part of what
+// waits, so that bytes are moved a bounded number of times.
 func (b *buffer) makeRoom(n int) {
 	waiting := b.len()
 	if cap(b.data) > 0 && waiting+n <= cap(b.data)/2 {
@@ -33,7 +34,11 @@ func (b *buffer) makeRoom(n int) {
 		b.data, b.off = b.data[:waiting], 0
 		return
 	}
-	grown := getStorage(max(waiting+n, min(2*waiting, 64<<10)))
+	size := max(waiting+n, min(2*waiting, largestStorage))
+	if size > largestStorage {
+		size += size / 2
+	}
+	grown := getStorage(size)
 	grown = append(grown, b.data[b.off:]...)
 	putStorage(b.data)
 	b.data, b.off = grown, 0
@@ -62,6 +67,9 @@ func (b *buffer) free() {
 	putStorage(b.data)
 	b.data, b.off = nil, 0
 }
+
+// largestStorage is the largest that is pooled.
+const largestStorage = 64 << 10
 
 // The sizes of storage that are pooled. Anything larger is the garbage
 // collector's.

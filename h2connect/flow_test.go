@@ -149,3 +149,18 @@ func TestBufferIsFirstInFirstOut(t *testing.T) {
 		require.Nil(t, b.data, "an empty buffer holds nothing")
 	}
 }
+
+// A large buffer that fills in small pieces moves its bytes a few times, not
+// once for every piece.
+func TestBufferGrowsByParts(t *testing.T) {
+	var b buffer
+	grown, last := 0, 0
+	for range 4 << 10 {
+		b.append(make([]byte, 1<<10))
+		if cap(b.data) != last {
+			grown, last = grown+1, cap(b.data)
+		}
+	}
+	require.Less(t, grown, 25)
+	require.Less(t, last, 8<<20)
+}
