@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/wsmux/websocket"
 	"golang.org/x/net/http2"
@@ -26,6 +27,8 @@ type ClientConn struct {
 	onChange func()        // called when the state may have changed
 	over     chan struct{} // closed when the connection has said its last word
 	used     bool          // it has carried a request
+
+	tidyUntil time.Time // CloseIdleConnections holds until then; zero: it does not
 }
 
 // newClientConn starts the engine on nc.
@@ -127,6 +130,7 @@ func (cc *ClientConn) release() {
 
 // slotsChanged implements role.
 func (cc *ClientConn) slotsChanged() {
+	cc.tidy()
 	if cc.waiting > 0 {
 		cc.waiting = 0
 		close(cc.changed)

@@ -138,6 +138,9 @@ func (e timeoutError) Error() string { return string(e) }
 // Timeout reports true: see net.Error.
 func (e timeoutError) Timeout() bool { return true }
 
+// Temporary reports true, as net/http's timeouts do: see net.Error.
+func (e timeoutError) Temporary() bool { return true }
+
 const errWriteStall = timeoutError("the peer accepts no data")
 
 var (

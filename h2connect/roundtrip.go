@@ -201,6 +201,7 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	if size := listSize(fields); size > uint64(c.peer.headerList) {
 		return nil, errors.New("h2connect: the request's header is larger than the peer allows")
 	}
+	cc.tidyUntil = time.Time{}
 	st := c.newStream(c.nextOut)
 	c.watchHealth()
 	c.nextOut += 2

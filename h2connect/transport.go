@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wsmux/websocket"
 )
@@ -180,9 +181,9 @@ func (t *Transport) checkURL(u *url.URL) error {
 	return fmt.Errorf("h2connect: the transport does not serve URLs with scheme %q", u.Scheme)
 }
 
-// CloseIdleConnections closes the connections that nobody uses. Those whose last
-// streams are still ending, such as that of a socket which has just been closed,
-// take no new ones and close when these have ended.
+// CloseIdleConnections closes the connections that nobody uses. One whose last
+// stream ends soon after, as that of a socket which has just been closed does, is
+// closed then, unless a new stream has been opened on it.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,24 +198,26 @@ func (cc *ClientConn) closeIfIdle() {
 	c := cc.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, st := range c.streams {
-		if !st.ending() {
-			return
-		}
-	}
-	if cc.reserved > 0 {
-		return
-	}
-	c.goAway()
-	if c.slots == 0 {
-		c.linger()
-	}
+	cc.tidyUntil = time.Now().Add(tidyTime)
+	cc.tidy()
 	c.flush()
 }
 
-// ending reports whether a client's stream is in nobody's hands any more. c.mu is
-// held.
-func (st *stream) ending() bool { return st.stopping || st.lingering }
+// tidyTime is how long CloseIdleConnections is remembered: the end of a socket
+// takes a round trip after Conn.Close has returned.
+const tidyTime = 5 * time.Second
+
+// tidy closes the connection if that has been asked for and nobody uses it. c.mu
+// is held.
+func (cc *ClientConn) tidy() {
+	c := cc.c
+	if c.slots > 0 || cc.reserved > 0 || cc.tidyUntil.IsZero() || time.Now().After(cc.tidyUntil) {
+		return
+	}
+	cc.tidyUntil = time.Time{}
+	c.goAway()
+	c.linger()
+}
 
 // NewClientConn runs the engine on a connection that exists and on which the
 // server is known to speak HTTP/2: over TLS, whose handshake has been performed,
