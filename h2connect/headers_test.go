@@ -203,3 +203,14 @@ func TestContentLengthIsCheckedAgainstTheContent(t *testing.T) {
 	p.headers(5, true, "x", "trailer")
 	p.wantReset(5, http2.ErrCodeProtocol, "shorter, with a trailer section")
 }
+
+// CVE-2026-50560: a client that says that it takes no header lists at all does
+// not make every response a failure. The setting is advice (RFC 9113 §6.5.2).
+func TestTinyMaxHeaderListSizeFailsNoResponse(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	p.greet(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1})
+	for i := range uint32(2000) {
+		p.served(2*i + 1)
+	}
+	assert.Empty(t, p.conf.Stats().LimitHits)
+}

@@ -145,3 +145,22 @@ func TestH2_28NothingIsDoneAfterAFatalGoAway(t *testing.T) {
 		p.hangUp()
 	})
 }
+
+// CVE-2022-27664: a fatal error while the connection drains ends it like any
+// other.
+func TestFatalErrorWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		p.greet()
+		p.headers(1, true, get("/")...)
+		p.ours.role.(*serverConn).drain()
+		_, ok := p.next("the first GOAWAY").(*http2.GoAwayFrame)
+		require.True(t, ok)
+		begin := time.Now()
+		p.nc.Write(raw(http2.FramePing, 0, 1, make([]byte, 8)))
+		p.wantGoAway(http2.ErrCodeProtocol, "the fatal one")
+		p.wantEOF("closed, although a stream was open")
+		assert.Equal(t, time.Second, time.Since(begin))
+		p.hangUp()
+	})
+}
