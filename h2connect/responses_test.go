@@ -263,7 +263,7 @@ func TestContextOfARequestEnds(t *testing.T) {
 	require.ErrorAs(t, <-ended, &se, "with an error of the stream's")
 	assert.False(t, se.Remote)
 
-	p = ask(t, func(w http.ResponseWriter, r *http.Request) { started <- r.Context() }, get("/")...)
+	ask(t, func(w http.ResponseWriter, r *http.Request) { started <- r.Context() }, get("/")...)
 	<-(<-started).Done() // with the handler
 }
 
