@@ -21,7 +21,7 @@ import (
 )
 
 // A bound on what a case of 12 or 13 sends, unless everything is asked for.
-const volume = 4 << 20
+const volume = 8 << 20
 
 // slack keeps a busy machine from failing cases; an endpoint that leaves
 // something to its own timers, 5 s, still does.
@@ -62,13 +62,16 @@ type transport struct {
 	title  string
 	server func(t *testing.T) Opener
 	client func(t *testing.T, l *Lobby) Opener
+	quick  bool // the bootstrap's other form: without categories 9, 12 and 13
 }
 
 func transports() []transport {
 	return []transport{
-		{"h1", "HTTP/1.1", serverHTTP1, clientHTTP1},
-		{"h2", "HTTP/2", serverHTTP2, clientHTTP2},
-		{"h3", "HTTP/3", serverHTTP3, clientHTTP3},
+		{name: "h1", title: "HTTP/1.1", server: serverHTTP1(false), client: clientHTTP1(false)},
+		{name: "h2", title: "HTTP/2 over TLS", server: serverHTTP2(true), client: clientHTTP2(true)},
+		{name: "h3", title: "HTTP/3", server: serverHTTP3, client: clientHTTP3},
+		{name: "h1-tls", title: "HTTP/1.1 over TLS", server: serverHTTP1(true), client: clientHTTP1(true), quick: true},
+		{name: "h2-clear", title: "HTTP/2 without TLS", server: serverHTTP2(false), client: clientHTTP2(false), quick: true},
 	}
 }
 
@@ -97,10 +100,10 @@ func conforms(t *testing.T, testee Role, tr transport, open Opener) {
 		Slack: slack, Volume: volume, Progress: progress(t),
 	}
 	switch {
+	case tr.quick || testing.Short():
+		o.Cases = Select(Cases(), quick...)
 	case *full:
 		o.Volume = 0
-	case testing.Short():
-		o.Cases = Select(Cases(), "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "20.*")
 	}
 	rep := Run(t.Context(), o, open)
 	t.Log(rep)
@@ -141,9 +144,12 @@ func progress(t *testing.T) func(int, int, *Result) {
 }
 
 // serve runs an echo server of ours and returns its address and a TLS
-// configuration for its clients.
+// configuration for its clients, nil without TLS.
 func serve(t *testing.T, secure bool, h3 negotiate.HTTP3Server) (addr string, client *tls.Config) {
 	server, client := wstest.Certificates()
+	if !secure {
+		client = nil
+	}
 	srv := &negotiate.Server{TLSConfig: server, HTTP3: h3}
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := negotiate.Accept(w, r, &websocket.AcceptOptions{Compression: compression(), Limits: limits()})
@@ -186,16 +192,20 @@ func listenUDP(t *testing.T) net.PacketConn {
 	return pc
 }
 
-func serverHTTP1(t *testing.T) Opener {
-	addr, _ := serve(t, false, nil)
-	return OpenHTTP1(addr, nil)
+func serverHTTP1(secure bool) func(*testing.T) Opener {
+	return func(t *testing.T) Opener {
+		addr, config := serve(t, secure, nil)
+		return OpenHTTP1(addr, config)
+	}
 }
 
-func serverHTTP2(t *testing.T) Opener {
-	addr, config := serve(t, true, nil)
-	o := OpenHTTP2(addr, config)
-	t.Cleanup(o.Close)
-	return o.Open
+func serverHTTP2(secure bool) func(*testing.T) Opener {
+	return func(t *testing.T) Opener {
+		addr, config := serve(t, secure, nil)
+		o := OpenHTTP2(addr, config)
+		t.Cleanup(o.Close)
+		return o.Open
+	}
 }
 
 func serverHTTP3(t *testing.T) Opener {
@@ -205,17 +215,15 @@ func serverHTTP3(t *testing.T) Opener {
 	return o.Open
 }
 
-func dialOptions() *websocket.DialOptions {
-	return &websocket.DialOptions{Compression: compression(), Limits: limits()}
-}
-
 // A dialFunc is Dial of a bootstrap or of a Transport.
 type dialFunc func(context.Context, string, *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
 
 // client returns our echo client.
-func client(dial dialFunc) func(context.Context, string) error {
+func client(dial dialFunc, config *tls.Config) func(context.Context, string) error {
 	return func(ctx context.Context, url string) error {
-		c, _, err := dial(ctx, url, dialOptions())
+		c, _, err := dial(ctx, url, &websocket.DialOptions{
+			Compression: compression(), Limits: limits(), TLSClientConfig: config,
+		})
 		if err == nil {
 			echo(c)
 		}
@@ -223,20 +231,34 @@ func client(dial dialFunc) func(context.Context, string) error {
 	}
 }
 
-func clientHTTP1(t *testing.T, l *Lobby) Opener {
-	ln := listen(t)
-	serveLobby(t, func() error { return l.ServeHTTP1(ln) }, ln.Close)
-	return l.Opener("ws://"+ln.Addr().String(), client(h1upgrade.Dial))
+// listenFor returns a listener, with TLS or without, and what a client needs to
+// connect to it.
+func listenFor(t *testing.T, secure bool, protocols ...string) (ln net.Listener, url string, config *tls.Config) {
+	ln = listen(t)
+	if !secure {
+		return ln, "ws://" + ln.Addr().String(), nil
+	}
+	server, config := wstest.Certificates()
+	server.NextProtos = protocols
+	return tls.NewListener(ln, server), "wss://" + ln.Addr().String(), config
 }
 
-func clientHTTP2(t *testing.T, l *Lobby) Opener {
-	server, config := wstest.Certificates()
-	server.NextProtos = []string{"h2"}
-	ln := listen(t)
-	serveLobby(t, func() error { return l.ServeHTTP2(tls.NewListener(ln, server)) }, ln.Close)
-	tr := &h2connect.Transport{TLSClientConfig: config}
-	t.Cleanup(tr.CloseIdleConnections)
-	return l.Opener("wss://"+ln.Addr().String(), client(tr.Dial))
+func clientHTTP1(secure bool) func(*testing.T, *Lobby) Opener {
+	return func(t *testing.T, l *Lobby) Opener {
+		ln, url, config := listenFor(t, secure)
+		serveLobby(t, func() error { return l.ServeHTTP1(ln) }, ln.Close)
+		return l.Opener(url, client(h1upgrade.Dial, config))
+	}
+}
+
+func clientHTTP2(secure bool) func(*testing.T, *Lobby) Opener {
+	return func(t *testing.T, l *Lobby) Opener {
+		ln, url, config := listenFor(t, secure, "h2")
+		serveLobby(t, func() error { return l.ServeHTTP2(ln) }, ln.Close)
+		tr := &h2connect.Transport{TLSClientConfig: config, AllowHTTP: !secure}
+		t.Cleanup(tr.CloseIdleConnections)
+		return l.Opener(url, client(tr.Dial, nil))
+	}
 }
 
 func clientHTTP3(t *testing.T, l *Lobby) Opener {
@@ -248,7 +270,7 @@ func clientHTTP3(t *testing.T, l *Lobby) Opener {
 	t.Cleanup(func() { assert.NoError(t, pc.Close()) })
 	tr := &h3connect.Transport{TLSClientConfig: config}
 	t.Cleanup(func() { assert.NoError(t, tr.Close()) })
-	return l.Opener("https://"+pc.LocalAddr().String(), client(tr.Dial))
+	return l.Opener("https://"+pc.LocalAddr().String(), client(tr.Dial, nil))
 }
 
 // serveLobby runs a server of the fuzzer's until the test ends.

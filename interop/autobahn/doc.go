@@ -42,6 +42,20 @@
 // suite's, made by a generator, and may send fewer messages of the larger sizes
 // ([Options.Volume]). A report says how many were sent.
 //
+// # Running
+//
+//	go -C interop test ./autobahn -v
+//	go -C interop test ./autobahn -run 'Transport/h2' -reports /tmp/reports
+//
+// plays all cases against our server and our client over HTTP/1.1, HTTP/2 and
+// HTTP/3, and those that take no time also over HTTP/1.1 with TLS and HTTP/2
+// without. Each run leaves a page to read and the same as JSON. With -short
+// categories 9, 12 and 13 are left out, with -full their messages are as many as
+// in the suite. That the judge notices what it should is tested with endpoints
+// that are wrong on purpose.
+//
+// # Dropping the connection
+//
 // "Dropping the TCP connection" is the end of the stream on HTTP/2 and HTTP/3:
 // END_STREAM, FIN or a reset.
 package autobahn

@@ -34,9 +34,9 @@ func fixedCodes() (literals, distances huffman) {
 	return literals, distances
 }
 
-// build makes the code with these lengths (RFC 1951 §3.2.2). A code with more
-// words than fit is an error; one with fewer is caught where a missing word is
-// read.
+// build makes the code with these lengths (RFC 1951 §3.2.2). It is an error if
+// more words are asked for than there are, or fewer, but for a code of one word
+// or of none.
 func (h *huffman) build(lengths []uint8) error {
 	var counts, next [17]int
 	h.longest = 0
@@ -49,9 +49,9 @@ func (h *huffman) build(lengths []uint8) error {
 	for n := 1; n <= 15; n++ {
 		code = (code + counts[n-1]) << 1
 		next[n] = code
-		if code+counts[n] > 1<<n {
-			return errInflateBlock
-		}
+	}
+	if used := code + counts[15]; used > 1<<15 || used < 1<<15 && h.longest > 1 {
+		return errInflateBlock
 	}
 	size := 1 << h.longest
 	if cap(h.table) < size {

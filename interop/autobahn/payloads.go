@@ -19,9 +19,9 @@ type dataSet struct {
 	size     int
 	generate func(r *rand.Rand, size int) []byte
 
-	once  sync.Once
-	data  []byte
-	runes []rune // of text
+	once   sync.Once
+	data   []byte
+	starts []int // of text: where each character begins
 }
 
 var dataSets = [...]*dataSet{
@@ -46,7 +46,9 @@ func (d *dataSet) load() {
 	d.once.Do(func() {
 		d.data = d.generate(rand.New(rand.NewPCG(6455, uint64(d.size))), d.size)
 		if !d.binary {
-			d.runes = []rune(string(d.data))
+			for i := range string(d.data) {
+				d.starts = append(d.starts, i)
+			}
 		}
 	})
 }
@@ -55,18 +57,15 @@ func (d *dataSet) load() {
 // text. Messages follow each other in the data, and go on at its beginning.
 func (d *dataSet) piece(i, n int) []byte {
 	d.load()
-	if d.binary {
-		return piece(d.data, i, n)
+	at, units := func(i int) int { return i }, len(d.data)
+	if !d.binary {
+		at, units = func(i int) int { return d.starts[i] }, len(d.starts)
 	}
-	return []byte(string(piece(d.runes, i, n)))
-}
-
-func piece[T any](data []T, i, n int) []T {
-	from := i * n % len(data)
-	if from+n <= len(data) {
-		return data[from : from+n]
+	from := i * n % units
+	if from+n < units {
+		return d.data[at(from):at(from+n)]
 	}
-	return append(data[from:len(data):len(data)], data[:from+n-len(data)]...)
+	return append(d.data[at(from):len(d.data):len(d.data)], d.data[:at(from+n-units)]...)
 }
 
 // fit makes b exactly size octets of text by blanks at its end, for generators

@@ -174,7 +174,8 @@ func (a *assembler) checkHeader(f received) error {
 	return nil
 }
 
-// checkClose applies the rules of RFC 6455 §5.5.1 and §7.4.
+// checkClose applies the rules of RFC 6455 §5.5.1 and §7.4, which say nothing of
+// codes above 4999.
 func checkClose(payload []byte) error {
 	if len(payload) == 0 {
 		return nil
@@ -183,7 +184,7 @@ func checkClose(payload []byte) error {
 		return breach("a Close frame with a payload of one octet")
 	}
 	switch code := binary.BigEndian.Uint16(payload); {
-	case code < 1000, code >= 5000, code == 1004, code == 1005, code == 1006, code >= 1015 && code < 3000:
+	case code < 1000, code == 1004, code == 1005, code == 1006, code >= 1015 && code < 3000:
 		return breach(fmt.Sprintf("a Close frame with status %d", code))
 	case !utf8.Valid(payload[2:]):
 		return breach("a Close frame with a reason that is no UTF-8")

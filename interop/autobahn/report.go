@@ -103,8 +103,8 @@ var reportPage = template.Must(template.New("report").Funcs(template.FuncMap{
 
 func octetCount(n int64) string {
 	switch {
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	case n >= 10<<10:
 		return fmt.Sprintf("%d KiB", n>>10)
 	}

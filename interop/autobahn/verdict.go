@@ -98,10 +98,12 @@ type ending struct {
 // judge gives the verdicts on a case that has been played.
 func (s *session) judge() {
 	r, c := s.result, s.test
-	switch {
-	case s.declined():
+	if s.declined() {
 		r.Behavior, r.Explanation = Unimplemented, "the endpoint declined permessage-deflate"
-	case c.traffic == nil:
+		s.judgeEnding(closedByFuzzer())
+		return
+	}
+	if c.traffic == nil {
 		r.Behavior, r.Explanation = Failed, "received: "+describe(s.received)
 		if slices.Equal(s.received, c.want) {
 			r.Behavior, r.Explanation = OK, "as expected"
@@ -109,8 +111,8 @@ func (s *session) judge() {
 			r.Behavior, r.Explanation = NonStrict, "received: "+describe(s.received)
 		}
 	}
-	s.judgeEnding()
-	if r.BehaviorClose == Failed && c.end.fatal && c.end.byFuzzer != s.closedByFuzzer {
+	s.judgeEnding(c.end)
+	if c.end.fatal && c.end.byFuzzer != s.closedByFuzzer {
 		r.Behavior, r.Explanation = Failed, "the endpoint did not close the socket"
 	}
 	if r.BehaviorClose == WrongCode && c.wrongCodeFails {
@@ -127,9 +129,8 @@ func (s *session) judge() {
 }
 
 // judgeEnding compares how the socket ended with how it should.
-func (s *session) judgeEnding() {
-	r, want := s.result, s.test.end
-	code := s.remoteCode
+func (s *session) judgeEnding(want ending) {
+	r, code := s.result, s.remoteCode
 	switch {
 	case want.byFuzzer != s.closedByFuzzer:
 		r.BehaviorClose, r.ExplanationClose = Failed, "the wrong side closed the socket"
