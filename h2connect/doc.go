@@ -15,8 +15,8 @@
 // A server configured like this tells its clients that it accepts extended
 // CONNECT. Browsers believe it for every URL of the server and do not fall back
 // to HTTP/1.1 if a socket is refused; so each handler that opens sockets must
-// accept them with this package (or with package negotiate). See
-// [Server.DisableExtendedConnect]. Importing this package changes nothing.
+// accept them with this package (or with package negotiate), or refuse them with
+// [RequireHTTP1]. See [Server.DisableExtendedConnect]. Importing this package changes nothing.
 //
 // Accept also works under the HTTP/2 servers of net/http and golang.org/x/net
 // where extended CONNECT has been switched on (GODEBUG=http2xconnect=1).
@@ -25,6 +25,46 @@
 //
 // [Dial] opens a socket on a connection of its own. A [Transport] is an
 // http.RoundTripper and a dialer of sockets on one pool of connections.
+//
+// [ConfigureTransport] puts a Transport under an http.Transport.
+//
+// # What differs from net/http
+//
+// Handlers and requests find what net/http's HTTP/2 gives them, but for the
+// following. On the server:
+//
+//   - Server push: there is none, and no http.Pusher. Browsers have removed it.
+//   - Priority trees (RFC 7540 §5.3): there are none; RFC 9113 has deprecated them.
+//   - Deadlines set with http.ResponseController: they may move after they have
+//     passed, because a deadline that cannot be lifted is of no use to a socket.
+//   - A path of * is malformed with other methods than OPTIONS (RFC 9113 §8.3.1).
+//   - Content that is not as long as content-length says: the stream is reset, as
+//     RFC 9113 §8.1.1 demands, besides the handler's error. Of a response that the
+//     handler left too short, what there is goes out, and the stream is reset
+//     behind it: with END_STREAM it would be malformed.
+//   - http.Server.SetKeepAlivesEnabled(false) is not seen, since net/http tells
+//     nobody else. A response with Connection: close ends its connection.
+//   - http.Server.MaxHeaderBytes: the default limit is 16 KiB, not 1 MiB, because
+//     it bounds what each of many streams may hold. IdleTimeout: there is a
+//     default, Limits.Idle, so that forgotten connections do not stay.
+//   - http.HTTP2Config: frame and table sizes are fixed, at 16 KiB and 4 KiB. They
+//     are the protocol's initial values; larger frames would let a bulk response
+//     hold up sockets. CountError and PermitProhibitedCipherSuites are not used.
+//
+// On the client:
+//
+//   - PING of a silent server (Limits.ReadIdle): it is the default. Limits.Idle:
+//     there is a default here too.
+//   - After a RST_STREAM with PROTOCOL_ERROR a request is not sent again: the
+//     server may have acted on it. Other retries happen at once, without waiting
+//     in between, because their cause is one connection's.
+//   - After Request.Cancel net/http's unexported error is not returned but one with
+//     the same words.
+//   - httptrace.ClientTrace.GotConn is also called for a connection that then
+//     turns out to be broken.
+//   - A connection stays open for Limits.Linger after its last frame, so that the
+//     frame is not lost, and http.Transport.MaxConnsPerHost does not count the
+//     connections that a Transport opens for sockets.
 //
 // # Trust
 //
