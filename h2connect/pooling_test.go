@@ -1,0 +1,387 @@
+package h2connect
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"golang.org/x/net/http2"
+)
+
+func TestRequestsShareAConnectionUnlessTheySayClose(t *testing.T) {
+	transports(t, func(t *testing.T, rt http.RoundTripper) {
+		s := startTLS(t, nil, ordinary())
+		var mu sync.Mutex
+		conns := make(map[string]bool)
+		do := func(change func(*http.Request)) {
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+				mu.Lock()
+				defer mu.Unlock()
+				conns[i.Conn.LocalAddr().String()] = true
+			}})
+			req, _ := http.NewRequestWithContext(ctx, "GET", s.url("/hello"), nil)
+			change(req)
+			resp, err := rt.RoundTrip(req)
+			if assert.NoError(t, err) {
+				readAll(t, resp.Body)
+			}
+		}
+		nothing := func(*http.Request) {}
+		do(nothing)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { do(nothing) })
+		}
+		all.Wait()
+		assert.Len(t, conns, 1)
+		do(func(req *http.Request) { req.Close = true })
+		assert.Len(t, conns, 1, "the last one on it")
+		do(func(req *http.Request) { req.Header.Set("Connection", "Close") })
+		assert.Len(t, conns, 2)
+		do(nothing)
+		assert.Len(t, conns, 3)
+	})
+}
+
+func TestDisableKeepAlivesIsAConnectionEach(t *testing.T) {
+	s := startTLS(t, nil, ordinary())
+	var dials atomic.Int32
+	t1, t2 := overTransport(t, func(t1 *http.Transport) {
+		t1.DisableKeepAlives = true
+		t1.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	t2.Limits.Linger = time.Millisecond
+	for range 3 {
+		resp, err := (&http.Client{Transport: t1}).Get(s.url("/hello"))
+		require.NoError(t, err)
+		assert.Equal(t, "<p>hello", readAll(t, resp.Body))
+	}
+	assert.EqualValues(t, 3, dials.Load())
+}
+
+func TestRequestsThatStartTogetherKeepOneConnection(t *testing.T) {
+	s := startTLS(t, nil, ordinary())
+	t1, t2 := overTransport(t)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			resp, err := (&http.Client{Transport: t1}).Get(s.url("/hello"))
+			if assert.NoError(t, err) {
+				readAll(t, resp.Body)
+			}
+		})
+	}
+	all.Wait()
+	t2.mu.Lock()
+	defer t2.mu.Unlock()
+	assert.Len(t, t2.conns[keyOf(mustURL(s.url("/")))], 1)
+}
+
+func TestStrictMaxConcurrentRequestsWait(t *testing.T) {
+	release := make(chan struct{})
+	var running, most atomic.Int32
+	s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: 2}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		if r.URL.Path == "/wait" {
+			<-release
+		}
+	}))
+	var dials atomic.Int32
+	t1, _ := overTransport(t, func(t1 *http.Transport) {
+		t1.HTTP2 = &http.HTTP2Config{StrictMaxConcurrentRequests: true}
+		t1.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	c := &http.Client{Transport: t1}
+	resp, err := c.Get(s.url("/"))
+	require.NoError(t, err)
+	readAll(t, resp.Body)
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			resp, err := c.Get(s.url("/wait"))
+			if assert.NoError(t, err) {
+				readAll(t, resp.Body)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return running.Load() == 2 }, 5*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", s.url("/wait"), nil)
+	_, err = c.Do(req)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "the wait is bounded by the context")
+	close(release)
+	all.Wait()
+	assert.EqualValues(t, 2, most.Load())
+	assert.EqualValues(t, 1, dials.Load())
+}
+
+func TestRequestsAreSentAgainWhereThatIsSafe(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refuse  func(p *peer)
+		body    func() *http.Request
+		again   bool
+		another bool // on another connection
+	}{
+		"REFUSED_STREAM": {
+			refuse: func(p *peer) { p.fr.WriteRSTStream(1, http2.ErrCodeRefusedStream) },
+			body:   func() *http.Request { return getRequest(context.Background()) }, again: true,
+		},
+		"GOAWAY below": {
+			refuse: func(p *peer) { p.fr.WriteGoAway(0, http2.ErrCodeNo, nil) },
+			body:   func() *http.Request { return getRequest(context.Background()) }, again: true, another: true,
+		},
+		"content with GetBody": {
+			refuse: func(p *peer) { p.fr.WriteRSTStream(1, http2.ErrCodeRefusedStream) },
+			body: func() *http.Request {
+				req, _ := http.NewRequest("POST", "http://localhost/", strings.NewReader("content"))
+				return req
+			}, again: true,
+		},
+		"content without": {
+			refuse: func(p *peer) { p.fr.WriteRSTStream(1, http2.ErrCodeRefusedStream) },
+			body: func() *http.Request {
+				req, _ := http.NewRequest("POST", "http://localhost/", io.NopCloser(strings.NewReader("content")))
+				return req
+			},
+		},
+		"another error": {
+			refuse: func(p *peer) { p.fr.WriteRSTStream(1, http2.ErrCodeInternal) },
+			body:   func() *http.Request { return getRequest(context.Background()) },
+		},
+		"PROTOCOL_ERROR": {
+			refuse: func(p *peer) { p.fr.WriteRSTStream(1, http2.ErrCodeProtocol) },
+			body:   func() *http.Request { return getRequest(context.Background()) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, peers := scripted(t)
+			done := make(chan error, 1)
+			go func() {
+				resp, err := tr.RoundTrip(tt.body())
+				if err == nil {
+					resp.Body.Close()
+				}
+				done <- err
+			}()
+			request := func(p *peer, id uint32) {
+				f, ok := p.next("the request").(*http2.HeadersFrame)
+				require.True(t, ok)
+				content, ended := "", f.StreamEnded()
+				for !ended {
+					d := p.next("the content").(*http2.DataFrame)
+					assert.Equal(t, id, d.StreamID)
+					content += string(d.Data())
+					if ended = d.StreamEnded(); ended {
+						assert.Equal(t, "content", content)
+					}
+				}
+			}
+			p := <-peers
+			request(p, 1)
+			tt.refuse(p)
+			if !tt.again {
+				require.Error(t, <-done)
+				return
+			}
+			id := uint32(3)
+			if tt.another {
+				p, id = <-peers, 1
+			}
+			request(p, id)
+			p.headers(id, true, ":status", "200")
+			require.NoError(t, <-done)
+		})
+	}
+}
+
+func TestRetriesHaveALimit(t *testing.T) {
+	tr, peers := scripted(t)
+	result := make(chan error, 1)
+	go func() {
+		_, err := tr.RoundTrip(getRequest(t.Context()))
+		result <- err
+	}()
+	p := <-peers
+	for i := range uint32(maxTries) {
+		p.wantHeaders(2*i+1, true, "the request")
+		p.fr.WriteRSTStream(2*i+1, http2.ErrCodeRefusedStream)
+	}
+	require.ErrorContains(t, <-result, "REFUSED_STREAM")
+}
+
+func TestIdleTimeoutOfTheHTTPTransport(t *testing.T) {
+	t1, t2 := overTransport(t, func(t1 *http.Transport) {
+		t1.IdleConnTimeout = 7 * time.Second
+		t1.MaxResponseHeaderBytes = 5000
+		t1.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, MaxReceiveBufferPerStream: 1 << 20}
+	})
+	l := t2.limits()
+	assert.Equal(t, 7*time.Second, l.Idle)
+	assert.Equal(t, 5000, l.HeaderBytes)
+	assert.Equal(t, time.Second, l.ReadIdle)
+	assert.Equal(t, 1<<20, l.StreamWindow)
+	t2.Limits.Idle = time.Second
+	assert.Equal(t, time.Second, t2.limits().Idle, "a field of Limits goes before")
+	t1.DisableCompression = true
+	assert.Equal(t, rules{keepAlive: true}, t2.rules())
+}
+
+func TestIdleClientConnectionCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, cc := serverOf(t, Limits{Idle: 5 * time.Second})
+		p.fr.WriteSettings()
+		p.settle()
+		done := request(cc, getRequest(context.Background()))
+		p.wantHeaders(1, true, "the request")
+		p.headers(1, true, ":status", "200")
+		require.NoError(t, <-done)
+		begin := time.Now()
+		p.wantGoAway(http2.ErrCodeNo, "the end")
+		assert.Equal(t, 5*time.Second, time.Since(begin))
+		assert.False(t, cc.CanTakeNewRequest())
+		<-cc.Done()
+		p.hangUp()
+	})
+}
+
+func TestCloseIdleConnectionsRightAfterASocketsEnd(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		s := startTLS(t, nil, socketHandler())
+		tr, closeIdle := testTransport(t), func() {}
+		if closeIdle = tr.CloseIdleConnections; over {
+			t1, t2 := overTransport(t)
+			tr, closeIdle = t2, t1.CloseIdleConnections
+			resp, err := (&http.Client{Transport: t1}).Get(s.url("/hello")) // t1 learns of t2 with its first request
+			require.NoError(t, err)
+			readAll(t, resp.Body)
+		}
+		tr.Limits = Limits{Linger: 10 * time.Millisecond, Idle: time.Hour}
+		c, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
+		require.NoError(t, err)
+		cc := tr.conns[keyOf(mustURL(s.url("/")))][0]
+		closeIdle()
+		wantEcho(t, c, "a connection in use stays")
+		require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+		closeIdle()
+		select {
+		case <-cc.Done():
+		case <-testContext(t).Done():
+			t.Error("the connection stays")
+		}
+	}
+}
+
+func TestProxyAndDialHooksOfTheHTTPTransport(t *testing.T) {
+	s := startTLS(t, nil, socketHandler())
+	var tunnels atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !assert.Equal(t, "CONNECT", r.Method) {
+			return
+		}
+		tunnels.Add(1)
+		to, err := net.Dial("tcp", s.addr)
+		if !assert.NoError(t, err) {
+			return
+		}
+		from, _, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() {
+			io.Copy(to, from)
+			to.Close()
+		}()
+		io.Copy(from, to)
+		from.Close()
+	}))
+	defer proxy.Close()
+	var dials atomic.Int32
+	t1, t2 := overTransport(t, func(t1 *http.Transport) {
+		u, _ := url.Parse(proxy.URL)
+		t1.Proxy = http.ProxyURL(u)
+		t1.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	})
+	c, _, err := t2.Dial(testContext(t), s.url("/ws"), nil)
+	require.NoError(t, err)
+	wantEcho(t, c, "through the proxy")
+	resp, err := (&http.Client{Transport: t1}).Get(s.url("/hello"))
+	require.NoError(t, err)
+	assert.Equal(t, 2, resp.ProtoMajor)
+	readAll(t, resp.Body)
+	assert.EqualValues(t, 1, tunnels.Load(), "they share the connection")
+	assert.EqualValues(t, 1, dials.Load())
+	require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+}
+
+func TestHTTPTransportWithoutTLS(t *testing.T) {
+	s := startCleartext(t, nil, ordinary())
+	t1, _ := overTransport(t, func(t1 *http.Transport) {
+		t1.Protocols = new(http.Protocols)
+		t1.Protocols.SetUnencryptedHTTP2(true)
+	})
+	for range 2 {
+		resp, err := (&http.Client{Transport: t1}).Post("http://"+s.addr+"/echo", "x/y", strings.NewReader("content"))
+		require.NoError(t, err)
+		assert.Equal(t, 2, resp.ProtoMajor)
+		assert.Equal(t, "content", readAll(t, resp.Body))
+	}
+}
+
+func TestHTTPClientConnReservations(t *testing.T) {
+	s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: 2}}, ordinary())
+	t1, _ := overTransport(t)
+	hc, err := t1.NewClientConn(testContext(t), "https", s.addr)
+	require.NoError(t, err)
+	defer hc.Close()
+	get := func() {
+		req, _ := http.NewRequest("GET", s.url("/hello"), nil)
+		resp, err := hc.RoundTrip(req)
+		require.NoError(t, err)
+		assert.Equal(t, "<p>hello", readAll(t, resp.Body))
+	}
+	get()
+	changed := make(chan struct{}, 100)
+	hc.SetStateHook(func(*http.ClientConn) { changed <- struct{}{} })
+	assert.Equal(t, 2, hc.Available())
+	require.NoError(t, hc.Reserve())
+	require.NoError(t, hc.Reserve())
+	require.Error(t, hc.Reserve())
+	assert.Equal(t, 0, hc.Available())
+	assert.Equal(t, 2, hc.InFlight())
+	get() // uses a claim
+	<-changed
+	hc.Release()
+	assert.Equal(t, 2, hc.Available())
+	assert.Equal(t, 0, hc.InFlight())
+	hc.Release() // there is none
+	assert.Equal(t, 2, hc.Available())
+	require.NoError(t, hc.Err())
+	hc.Close()
+	require.Error(t, hc.Err())
+	require.Error(t, hc.Reserve())
+}
