@@ -115,6 +115,10 @@ func conforms(t *testing.T, testee Role, tr transport, open Opener) {
 		if r.Behavior == Informational && !Matches(r.ID, "7.1.6", "7.13.*") {
 			t.Errorf("%s is informational here and not in the suite", r.ID)
 		}
+		// The suite does not mind a reset. We never need one.
+		if r.Ended != "in order" {
+			t.Errorf("%s: the stream ended %s", r.ID, r.Ended)
+		}
 	}
 	dir := *reports
 	if dir == "" {

@@ -25,7 +25,6 @@ type endpoint struct {
 	key    uint32
 	out    *compressor // nil: no compression
 	in     *inflater
-	inBits int
 
 	open       bool // a message has begun
 	text       bool

@@ -73,7 +73,7 @@ func clean(c *Case) bool      { return c.end.clean && !c.informational }
 func mustFail(c *Case) bool   { return !slices.Contains(c.end.codes, 1000) }
 func byEndpoint(c *Case) bool { return !c.end.byFuzzer }
 
-// notText are the cases whose text is invalid.
+// invalidText are the cases whose text is invalid.
 func invalidText(c *Case) bool { return c.end.codes[0] == 1007 && c.end.fatal }
 
 // echoing are the cases in which a message comes back.
@@ -85,72 +85,109 @@ func echoing(c *Case) bool {
 // impatient are those that wait for it for no more than a second.
 func impatient(c *Case) bool { return echoing(c) && c.limit <= soon }
 
-// TestMutantsAreCaught shows that the judge works: each of these endpoints is
-// wrong in one thing, and fails those cases that are about it, all of them and
-// no others.
+// A mutant is an endpoint that is wrong in one thing.
+type mutant struct {
+	name  string // "server that …"
+	wrong defects
+	cases []string // played; nil: quick
+	fails set      // among them
+	role  Role     // empty: both
+}
+
+// framingMutants are wrong in categories 1 to 5.
+func framingMutants() []mutant {
+	between := ids("5.6", "5.7", "5.8", "5.19", "5.20", "20.4.6")
+	withPayload := ids("2.2", "2.3", "2.4", "2.6", "2.9", "2.10", "2.11").or(between)
+	return []mutant{
+		{name: "masks as the other side should", wrong: defects{masksWrongly: true}, fails: every},
+		{name: "does not check the mask", wrong: defects{noMaskCheck: true}, fails: ids("20.1.*").but("20.1.5")},
+		// Of 3.7 the suite sees no more than a Close frame that is answered.
+		{name: "takes reserved bits", wrong: defects{anyRSV: true}, fails: ids("3.*", "20.4.7", "20.4.8").but("3.7")},
+		{name: "takes reserved opcodes", wrong: defects{anyOpcode: true}, fails: ids("4.*")},
+		{name: "takes any form of the length", wrong: defects{anyLength: true}, fails: ids("20.2.*")},
+		{
+			name: "writes lengths in 64 bits", wrong: defects{longForm: true},
+			fails: ids("1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.2.3", "1.2.4", "1.2.5", "1.2.6"),
+		},
+		{name: "takes long control frames", wrong: defects{longControl: true}, fails: ids("2.5", "7.3.6")},
+		// Of 5.2 the second frame is wrong enough without the first.
+		{name: "takes fragments of control frames", wrong: defects{fragmentedControl: true}, fails: ids("5.1")},
+		{name: "takes a continuation of nothing", wrong: defects{strayContinuation: true}, fails: ids("5.9", "5.10", "5.11", "5.17")},
+		{name: "takes a message within a message", wrong: defects{nestsMessage: true}, fails: ids("5.18")},
+		{name: "does not answer Pings", wrong: defects{noPong: true}, fails: withPayload.or(ids("2.1"))},
+		{name: "answers Pings with another payload", wrong: defects{wrongPong: true}, fails: withPayload},
+		{name: "answers Pings after the message", wrong: defects{latePong: true}, fails: between},
+		{name: "answers Pongs", wrong: defects{answersPong: true}, fails: ids("2.7", "2.8", "2.9")},
+	}
+}
+
+// messageMutants are wrong in categories 6, 9 and 10.
+func messageMutants() []mutant {
+	return []mutant{
+		{name: "does not check UTF-8", wrong: defects{noUTF8: true}, fails: set(invalidText).but("20.4.9", "20.4.10", "20.4.11")},
+		{name: "checks UTF-8 when the message is there", wrong: defects{utf8AtTheEnd: true}, fails: ids("6.4.*")},
+		{name: "checks UTF-8 frame by frame", wrong: defects{utf8PerFrame: true}, fails: ids("6.2.3", "6.2.4", "6.4.2")},
+		{name: "echoes text as binary", wrong: defects{otherType: true}, fails: echoing},
+		{name: "echoes 64 KiB at most", wrong: defects{cutsLong: true}, fails: ids("1.1.7", "1.1.8", "1.2.7", "1.2.8", "10.1.1")},
+		{
+			name: "changes an octet behind 512 KiB", wrong: defects{flipsLate: true},
+			cases: []string{"9.1.*", "9.2.*"}, fails: set(every).but("9.1.1", "9.1.2", "9.2.1", "9.2.2"),
+		},
+		{name: "echoes after two seconds", wrong: defects{slow: true}, fails: impatient},
+	}
+}
+
+// closingMutants are wrong in category 7, and in how they end the other cases.
+func closingMutants() []mutant {
+	return []mutant{
+		{name: "answers a Close frame of one octet", wrong: defects{oneOctetClose: true}, fails: ids("7.3.2")},
+		{name: "does not check the reason", wrong: defects{noReasonUTF8: true}, fails: ids("7.5.1")},
+		{name: "takes any status code", wrong: defects{anyCloseCode: true}, fails: ids("7.9.*", "20.3.4")},
+		{name: "does not answer Close frames", wrong: defects{ignoresClose: true}, fails: clean},
+		{name: "answers Close frames after five seconds", wrong: defects{lateClose: true}, fails: clean},
+		{name: "drops the stream at a Close frame", wrong: defects{noClose: true}, fails: clean},
+		{name: "does not end the stream", wrong: defects{neverEnds: true}, fails: judged, role: Server},
+		{
+			name: "goes on after the closing handshake", wrong: defects{talksAfterClose: true},
+			fails: ids("7.1.3", "7.1.4", "7.1.5", "7.1.6"), role: Client,
+		},
+		{name: "closes with 1000 whatever was wrong", wrong: defects{wrongFailure: true}, fails: mustFail},
+		{name: "lets everything pass", wrong: defects{noFailure: true}, fails: mustFail, role: Server},
+		// As in the suite: a fuzzing server that has sent a Close frame that is
+		// wrong wants no answer to it.
+		{name: "lets everything pass", wrong: defects{noFailure: true}, fails: set(mustFail).and(byEndpoint), role: Client},
+	}
+}
+
+// compressionMutants are wrong in categories 12 and 13.
+func compressionMutants() []mutant {
+	// Echoes of these fit into a frame of 1 KiB.
+	inOneFrame := []string{"12.1.2", "12.4.2", "13.1.2", "13.2.2", "13.3.2", "13.4.2", "13.5.2", "13.6.2", "13.7.2"}
+	window := ids(sizesOf("13.3", "13.5", "13.7")...)
+	all := []mutant{
+		{name: "compresses without RSV1", wrong: defects{noRSV1: true}, fails: every},
+		{name: "sets RSV1 on every fragment", wrong: defects{rsv1Everywhere: true}, fails: set(every).but(inOneFrame...)},
+		{name: "leaves 00 00 ff ff at the end", wrong: defects{keepsTail: true}, fails: every},
+		// 64 octets, without those before them, are less than a window.
+		{name: "does not keep to the window", wrong: defects{anyWindow: true}, fails: window.but("13.5.2", "13.7.2")},
+		{
+			name: "keeps the context it said to drop", wrong: defects{keepsContext: true, anyWindow: true},
+			fails: window.or(ids("13.2.*", "13.6.*")),
+		},
+		{name: "drops the context it needs", wrong: defects{losesContext: true}, fails: every},
+	}
+	for i := range all {
+		all[i].cases = compressed
+	}
+	return all
+}
+
+// TestMutantsAreCaught shows that the judge works: each of the mutants fails
+// those cases that are about what it does wrong, all of them and no others.
 func TestMutantsAreCaught(t *testing.T) {
-	ponged := ids("2.2", "2.3", "2.4", "2.6", "2.9", "2.10", "2.11", "5.6", "5.7", "5.8", "5.19", "5.20", "20.4.6")
-	smallWindow := ids(sizesOf("13.3", "13.5", "13.7")...)
-	for _, m := range []struct {
-		name  string
-		d     defects
-		cases []string // nil: quick
-		fails set
-		roles []Role // nil: both
-	}{
-		{"sends masked frames as a server and unmasked ones as a client", defects{masksWrongly: true}, nil, every, nil},
-		{"does not check the mask", defects{noMaskCheck: true}, nil, ids("20.1.1", "20.1.2", "20.1.3", "20.1.4"), nil},
-		{"takes reserved bits", defects{anyRSV: true}, nil,
-			// Of 3.7 the suite sees no more than a Close frame that is answered.
-			ids("3.*", "20.4.7", "20.4.8").but("3.7"), nil},
-		{"takes reserved opcodes", defects{anyOpcode: true}, nil, ids("4.*"), nil},
-		{"takes any form of the length", defects{anyLength: true}, nil, ids("20.2.*"), nil},
-		{"writes lengths in 64 bits", defects{longForm: true}, nil,
-			ids("1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.2.3", "1.2.4", "1.2.5", "1.2.6"), nil},
-		{"takes long control frames", defects{longControl: true}, nil, ids("2.5", "7.3.6"), nil},
-		{"takes fragments of control frames", defects{fragmentedControl: true}, nil, ids("5.1"), nil}, // and fails 5.2's second one
-		{"takes a continuation of nothing", defects{strayContinuation: true}, nil, ids("5.9", "5.10", "5.11", "5.17"), nil},
-		{"takes a message within a message", defects{nestsMessage: true}, nil, ids("5.18"), nil},
-		{"does not answer Pings", defects{noPong: true}, nil, ponged.or(ids("2.1")), nil},
-		{"answers Pings with another payload", defects{wrongPong: true}, nil, ponged, nil},
-		{"answers Pings after the message", defects{latePong: true}, nil, ids("5.6", "5.7", "5.8", "5.19", "5.20", "20.4.6"), nil},
-		{"answers Pongs", defects{answersPong: true}, nil, ids("2.7", "2.8", "2.9"), nil},
-
-		{"does not check UTF-8", defects{noUTF8: true}, nil, set(invalidText).but("20.4.9", "20.4.10", "20.4.11"), nil},
-		{"checks UTF-8 when the message is there", defects{utf8AtTheEnd: true}, nil, ids("6.4.*"), nil},
-		{"checks UTF-8 frame by frame", defects{utf8PerFrame: true}, nil, ids("6.2.3", "6.2.4", "6.4.2"), nil},
-		{"echoes text as binary", defects{otherType: true}, nil, echoing, nil},
-		{"echoes 64 KiB at most", defects{cutsLong: true}, nil, ids("1.1.7", "1.1.8", "1.2.7", "1.2.8", "10.1.1"), nil},
-		{"changes an octet behind 512 KiB", defects{flipsLate: true}, []string{"9.1.*", "9.2.*"},
-			set(every).but("9.1.1", "9.1.2", "9.2.1", "9.2.2"), nil},
-		{"echoes after two seconds", defects{slow: true}, nil, impatient, nil},
-
-		{"answers a Close frame of one octet", defects{oneOctetClose: true}, nil, ids("7.3.2"), nil},
-		{"does not check the reason", defects{noReasonUTF8: true}, nil, ids("7.5.1"), nil},
-		{"takes any status code", defects{anyCloseCode: true}, nil, ids("7.9.*", "20.3.4"), nil},
-		{"does not answer Close frames", defects{ignoresClose: true}, nil, clean, nil},
-		{"answers Close frames after five seconds", defects{lateClose: true}, nil, clean, nil},
-		{"drops the stream at a Close frame", defects{noClose: true}, nil, clean, nil},
-		{"does not end the stream", defects{neverEnds: true}, nil, judged, []Role{Server}},
-		{"goes on after the closing handshake", defects{talksAfterClose: true}, nil,
-			ids("7.1.3", "7.1.4", "7.1.5", "7.1.6"), []Role{Client}},
-		{"closes with 1000 whatever was wrong", defects{wrongFailure: true}, nil, mustFail, nil},
-		{"does nothing when a rule is broken", defects{noFailure: true}, nil, mustFail, []Role{Server}},
-		// As in the suite: with a Close frame that is wrong the fuzzing server
-		// wants no answer.
-		{"does nothing when a rule is broken", defects{noFailure: true}, nil, set(mustFail).and(byEndpoint), []Role{Client}},
-
-		{"compresses without RSV1", defects{noRSV1: true}, compressed, every, nil},
-		{"sets RSV1 on every fragment", defects{rsv1Everywhere: true}, compressed, set(every).but(smallMessages...), nil},
-		{"leaves 00 00 ff ff at the end", defects{keepsTail: true}, compressed, every, nil},
-		{"does not keep to the window", defects{anyWindow: true}, compressed,
-			smallWindow.but("13.5.2", "13.7.2"), nil}, // 64 octets, and no context
-		{"keeps the context it said to drop", defects{keepsContext: true, anyWindow: true}, compressed,
-			smallWindow.or(ids("13.2.*", "13.6.*")), nil},
-		{"drops the context it needs", defects{losesContext: true}, compressed, every, nil},
-	} {
+	for _, m := range slices.Concat(framingMutants(), messageMutants(), closingMutants(), compressionMutants()) {
 		for _, testee := range []Role{Server, Client} {
-			if m.roles != nil && !slices.Contains(m.roles, testee) {
+			if m.role != "" && m.role != testee {
 				continue
 			}
 			t.Run(string(testee)+" that "+m.name, func(t *testing.T) {
@@ -164,7 +201,7 @@ func TestMutantsAreCaught(t *testing.T) {
 						want = append(want, c.ID)
 					}
 				}
-				for _, r := range play(t, testee, m.d, cases).Failures() {
+				for _, r := range play(t, testee, m.wrong, cases).Failures() {
 					got = append(got, r.ID)
 				}
 				assert.NotEmpty(t, want)
@@ -172,11 +209,6 @@ func TestMutantsAreCaught(t *testing.T) {
 			})
 		}
 	}
-}
-
-// smallMessages are those of compressed whose echoes fit into a frame of 1 KiB.
-var smallMessages = []string{
-	"12.1.2", "12.4.2", "13.1.2", "13.2.2", "13.3.2", "13.4.2", "13.5.2", "13.6.2", "13.7.2",
 }
 
 // TestLegalVariationsPass shows that the judge finds no fault with what is only

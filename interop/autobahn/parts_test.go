@@ -41,8 +41,10 @@ func TestAnswerIsCheckedAgainstTheOffer(t *testing.T) {
 	}{
 		{answer: "", all: nine},
 		{answer: "permessage-deflate", all: []terms{{}}, want: &Agreed{ServerBits: 15, ClientBits: 15}},
-		{answer: "permessage-deflate; client_max_window_bits=10; server_no_context_takeover; server_max_window_bits=8", all: nine,
-			want: &Agreed{ServerNoTakeover: true, ServerBits: 8, ClientBits: 10}},
+		{
+			answer: "permessage-deflate; client_max_window_bits=10; server_no_context_takeover; server_max_window_bits=8", all: nine,
+			want: &Agreed{ServerNoTakeover: true, ServerBits: 8, ClientBits: 10},
+		},
 		{answer: "permessage-deflate", all: append(nine, terms{}), want: &Agreed{ServerBits: 15, ClientBits: 15}},
 		{answer: "permessage-deflate", all: nine, fails: true},
 		{answer: "permessage-deflate; server_no_context_takeover; server_max_window_bits=10", all: nine, fails: true},
@@ -69,10 +71,15 @@ func TestAnswerGrantsTheOffer(t *testing.T) {
 		{"permessage-deflate", []terms{{}}, "permessage-deflate"},
 		{"permessage-deflate", []terms{{bits: 9}}, ""},
 		{"permessage-deflate", parameters[6], "permessage-deflate; client_no_context_takeover"},
-		{"permessage-deflate; client_max_window_bits", parameters[6],
-			"permessage-deflate; client_no_context_takeover; client_max_window_bits=9"},
-		{"permessage-deflate; client_max_window_bits=8; server_max_window_bits=10; server_no_context_takeover", []terms{{bits: 9}},
-			"permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=8"},
+		{
+			"permessage-deflate; client_max_window_bits", parameters[6],
+			"permessage-deflate; client_no_context_takeover; client_max_window_bits=9",
+		},
+		{
+			"permessage-deflate; client_max_window_bits=8; server_max_window_bits=10; server_no_context_takeover",
+			[]terms{{bits: 9}},
+			"permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=8",
+		},
 	} {
 		got, agreed, err := answerTo(tc.offer, tc.all)
 		require.NoError(t, err)

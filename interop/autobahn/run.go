@@ -80,6 +80,10 @@ type Result struct {
 	WasClean        bool          `json:"wasClean"`
 	RemoteCloseCode int           `json:"remoteCloseCode,omitempty"`
 
+	// Ended is how the endpoint ended the stream: "in order", with an error, or
+	// not at all. The verdicts do not depend on it.
+	Ended string `json:"ended"`
+
 	// Of cases with traffic: messages sent, their octets each way, and the
 	// octets of payload that their frames had.
 	Messages   int   `json:"messages,omitempty"`
@@ -227,7 +231,7 @@ func (s *session) report() {
 	r := s.result
 	r.Duration = time.Since(s.start)
 	r.ClosedByFuzzer, r.DroppedByFuzzer = s.closedByFuzzer, s.droppedByFuzzer
-	r.WasClean, r.RemoteCloseCode = s.wasClean, s.remoteCode
+	r.WasClean, r.RemoteCloseCode, r.Ended = s.wasClean, s.remoteCode, s.end
 	r.Log = s.log.lines()
 	if s.test.traffic != nil {
 		r.Messages = s.run.sent

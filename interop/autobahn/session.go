@@ -66,6 +66,7 @@ type session struct {
 	wasClean        bool
 	unclean         string // why not
 	remoteCode      int    // 0 if there was none
+	end             string // how the endpoint ended the stream
 }
 
 // play plays the case to its end and judges it.
@@ -73,7 +74,7 @@ func (s *session) play() {
 	s.start = time.Now()
 	s.log.start = s.start
 	s.key = 0x37FA213D
-	s.unclean = "the stream ended without a Close frame"
+	s.unclean, s.end = "the stream ended without a Close frame", "not at all"
 	s.asm.masks = !s.masks
 	s.setUpDeflate()
 	s.timer = time.NewTimer(time.Hour)
@@ -331,8 +332,10 @@ func (s *session) ended(err error) {
 	case errors.As(err, new(breach)):
 		s.violated(err)
 	case err == io.EOF:
+		s.end = "in order"
 		s.log.note("end of the stream")
 	default:
+		s.end = err.Error()
 		s.log.note("end of the stream: %v", err)
 	}
 	if s.phase == dropping && errors.Is(err, errCutShort) {
