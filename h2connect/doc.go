@@ -59,7 +59,8 @@
 //     server may have acted on it. Other retries happen at once, without waiting
 //     in between, because their cause is one connection's.
 //   - After Request.Cancel net/http's unexported error is not returned but one with
-//     the same words.
+//     the same words. Where http.Client.Timeout ends a request that is still being
+//     connected, its error may not say that it was the Timeout's.
 //   - httptrace.ClientTrace.GotConn is also called for a connection that then
 //     turns out to be broken.
 //   - A connection stays open for Limits.Linger after its last frame, so that the

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
@@ -269,25 +271,46 @@ func trailerOf(b *block) http.Header {
 	return h
 }
 
-// A requestBody is the content of a request.
+// A requestBody is the content of a request. A handler may read it on one
+// goroutine and write the response on another.
 type requestBody struct {
-	w       *responseWriter
 	st      *stream
-	expects bool // 100 (Continue) is still owed
 	trailer http.Header
-	closed  bool
+	closed  atomic.Bool
+
+	expects atomic.Bool // 100 (Continue) is still owed
+	sending sync.Mutex  // held while it is sent
+}
+
+// sendContinue sends 100 (Continue) if it is owed.
+func (b *requestBody) sendContinue() {
+	if !b.expects.Load() {
+		return
+	}
+	b.sending.Lock()
+	defer b.sending.Unlock()
+	if b.expects.Swap(false) {
+		b.st.writeHeaders(responseFields(http.StatusContinue, nil, nil), false, true)
+	}
+}
+
+// responding says that the response begins: then 100 (Continue) is not owed any
+// more, and must not be sent either.
+func (b *requestBody) responding() {
+	if b.expects.Load() {
+		b.sending.Lock()
+		defer b.sending.Unlock()
+		b.expects.Store(false)
+	}
 }
 
 // Read implements io.Reader. The first call sends 100 (Continue) to a client
 // that waits for it (RFC 9110 §10.1.1).
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.closed {
+	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	if b.expects {
-		b.expects = false
-		b.w.sendContinue()
-	}
+	b.sendContinue()
 	n, err := b.st.Read(p)
 	if err == io.EOF && b.trailer != nil {
 		for name, values := range b.st.recv.takeTrailer() {
@@ -301,8 +324,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // Close drops the content that is left.
 func (b *requestBody) Close() error {
-	if !b.closed {
-		b.closed = true
+	if !b.closed.Swap(true) {
 		b.st.discardInput()
 	}
 	return nil

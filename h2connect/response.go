@@ -53,7 +53,8 @@ var (
 
 func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Context) *responseWriter {
 	w := &responseWriter{sc: sc, st: st, header: make(http.Header), declared: -1}
-	w.body = &requestBody{w: w, st: st, expects: in.expects, trailer: in.trailer}
+	w.body = &requestBody{st: st, trailer: in.trailer}
+	w.body.expects.Store(in.expects)
 	w.req = in.request(ctx, sc, w.body)
 	return w
 }
@@ -77,6 +78,7 @@ func (w *responseWriter) WriteHeader(status int) {
 		}
 		return
 	}
+	w.body.responding()
 	w.status, w.snapshot = status, w.header.Clone()
 	w.bodiless = w.req.Method == http.MethodHead || !contentAllowed(status)
 	for _, v := range w.snapshot["Trailer"] {
@@ -98,7 +100,8 @@ func (w *responseWriter) WriteHeader(status int) {
 func (w *responseWriter) inform(status int) {
 	h := w.header
 	if status == http.StatusContinue {
-		w.body.expects, h = false, nil
+		w.body.responding()
+		h = nil
 	}
 	if _, ok := h["Content-Length"]; ok {
 		// "A server MUST NOT send a Content-Length header field in any response
@@ -107,12 +110,6 @@ func (w *responseWriter) inform(status int) {
 		delete(h, "Content-Length")
 	}
 	w.st.writeHeaders(responseFields(status, h, nil), false, true)
-}
-
-func (w *responseWriter) sendContinue() {
-	if w.snapshot == nil {
-		w.inform(http.StatusContinue)
-	}
 }
 
 // contentAllowed reports whether a response with this status may have content
@@ -375,7 +372,8 @@ func (w *responseWriter) accept() (*stream, error) {
 	if w.snapshot != nil || w.accepted {
 		return nil, errors.New("h2connect: the response has begun")
 	}
-	w.accepted, w.body.closed = true, true
+	w.accepted = true
+	w.body.closed.Store(true)
 	st := w.st
 	st.SetReadDeadline(time.Time{})
 	st.SetWriteDeadline(time.Time{})

@@ -483,3 +483,30 @@ func TestGot1xxResponseMayRefuse(t *testing.T) {
 	_, err := testTransport(t).RoundTrip(req)
 	require.ErrorIs(t, err, refused)
 }
+
+func TestContentMayBeReadWhileTheResponseIsWritten(t *testing.T) {
+	for range 20 {
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+			}()
+			io.WriteString(w, "x")
+			w.(http.Flusher).Flush()
+			r.Body.Close()
+			<-done
+		}))
+		p.greet()
+		p.headers(1, false, append([]string{":method", "POST"}, get("/", "expect", "100-continue")[2:]...)...)
+		h := p.wantHeaders(1, false, "a response")
+		if h[":status"] == "100" {
+			h = p.wantHeaders(1, false, "the response follows")
+		}
+		assert.Equal(t, "200", h[":status"])
+		_, ok := p.next("nothing comes between").(*http2.DataFrame)
+		assert.True(t, ok)
+		p.hangUp()
+	}
+}
