@@ -63,18 +63,24 @@ func TestH1_12Host(t *testing.T) {
 }
 
 func TestH1_15HeaderTooLarge(t *testing.T) {
-	h, results := acceptor(nil)
-	addr := serve(t, h)
-	for name, more := range map[string]string{
-		"10,000 fields": strings.Repeat("X: y\n", 10_000),
-		"17 KiB":        "X: " + strings.Repeat("y", 17<<10) + "\n",
+	for name, tc := range map[string]struct {
+		more string
+		ours bool // net/http passes it on, in every release
+	}{
+		// From Go 1.27 on net/http refuses more than 500 fields itself.
+		"10,000 fields": {strings.Repeat("X: y\n", 10_000), false},
+		"300 fields":    {strings.Repeat("X: y\n", 300), true},
+		"17 KiB":        {"X: " + strings.Repeat("y", 17<<10) + "\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := dialTCP(t, addr)
-			resp, _ := upgradeRaw(t, c, crlf(strings.TrimSuffix(goodRequest, "\n")+more+"\n"))
+			h, results := acceptor(nil)
+			c := dialTCP(t, serve(t, h))
+			resp, _ := upgradeRaw(t, c, crlf(strings.TrimSuffix(goodRequest, "\n")+tc.more+"\n"))
 			assert.Equal(t, 431, resp.StatusCode)
 			assert.True(t, resp.Close)
-			assert.Equal(t, 431, handshakeError(t, (<-results).err).Status)
+			if tc.ours {
+				assert.Equal(t, 431, handshakeError(t, (<-results).err).Status)
+			}
 		})
 	}
 }

@@ -268,8 +268,9 @@ func TestIdleClientConnectionCloses(t *testing.T) {
 func TestCloseIdleConnectionsRightAfterASocketsEnd(t *testing.T) {
 	for _, over := range []bool{false, true} {
 		s := startTLS(t, nil, socketHandler())
-		tr, closeIdle := testTransport(t), func() {}
-		if closeIdle = tr.CloseIdleConnections; over {
+		tr := testTransport(t)
+		closeIdle := tr.CloseIdleConnections
+		if over {
 			t1, t2 := overTransport(t)
 			tr, closeIdle = t2, t1.CloseIdleConnections
 			resp, err := (&http.Client{Transport: t1}).Get(s.url("/hello")) // t1 learns of t2 with its first request

@@ -204,7 +204,7 @@ func TestCancelOfEveryKind(t *testing.T) {
 		for _, path := range []string{"/", "/headers"} {
 			cancel := make(chan struct{})
 			req, _ := http.NewRequest("GET", s.url(path), nil)
-			req.Cancel = cancel
+			req.Cancel = cancel //lint:ignore SA1019 what http.Client.Timeout sets
 			go func() {
 				<-started
 				close(cancel)
