@@ -239,6 +239,9 @@ func (cc *ClientConn) goAway(f *http2.GoAwayFrame) {
 func (cc *ClientConn) closed(st *stream, err error) {
 	x := st.exchange
 	x.stop()
+	if x.closeContent != nil && err != nil {
+		go x.closeContent() // whatever that does, it does it without the lock
+	}
 	if x.over != nil {
 		close(x.over)
 	}

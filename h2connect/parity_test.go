@@ -101,6 +101,7 @@ var parity = []struct {
 	{"ResponseHeaderTimeout", "TestTransportResponseHeaderTimeout*", "TestResponseHeaderTimeout", ""},
 	{"error of the request's content", "TestTransportBodyReadError*", "TestContentsErrorIsReturnedAsItIs", ""},
 	{"request's content is closed, once", "TestTransportClosesRequestBody TestTransportCloseRequestBody TestTransportClosesBodyOnInvalidRequests", "TestContentIsClosedOnEveryWay", ""},
+	{"request's content that hangs", "TestTransportCloseResponseBodyWhileRequestBodyHangs", "TestContentThatHangsIsClosedWithTheRequest", ""},
 	{"Expect: 100-continue", "TestTransportExpectContinue", "TestExpectContinue", ""},
 	{"trailers", "TestTransportReceiveUndeclaredTrailer TestTransportInvalidTrailer_*", "TestTrailersBothWays", ""},
 	{"User-Agent", "TestTransportUserAgent", "TestUserAgentIsOne", ""},

@@ -123,11 +123,11 @@ func contentLength(req *http.Request) int64 {
 }
 
 // sendContent is the goroutine that sends a request's content. roundTrip starts
-// it; it ends with the content, with the stream, or, where the content's Read
-// does not return, when that does.
+// it; it ends with the content or with the stream: then the content is closed
+// under it, so that its Read returns.
 func (st *stream) sendContent(req *http.Request) {
-	defer req.Body.Close()
 	x := st.exchange
+	defer x.closeContent()
 	if httpguts.HeaderValuesContainsToken(req.Header["Expect"], "100-continue") && !x.mayProceed() {
 		x.requestSent(st, nil)
 		return
@@ -143,8 +143,17 @@ func (st *stream) sendContent(req *http.Request) {
 		st.c.flush()
 		st.c.mu.Unlock()
 	}
+	x.closeContent() // before the caller can know of an error
+	var own contentError
+	if errors.As(err, &own) {
+		err = own.error
+		st.abort(http2.ErrCodeCancel, err)
+	}
 	x.requestSent(st, err)
 }
+
+// A contentError is an error of the content's, not of the stream's.
+type contentError struct{ error }
 
 // mayProceed waits until the peer wants the content. It does not if it answers
 // without it.
@@ -167,8 +176,8 @@ func (x *exchange) mayProceed() bool {
 	}
 }
 
-// copyContent sends the content and checks it against ContentLength. An error
-// of the content's resets the stream; one of the stream's needs no more doing.
+// copyContent sends the content and checks it against ContentLength. The stream
+// is to be reset for an error of the content's, a contentError.
 func (st *stream) copyContent(req *http.Request) error {
 	storage := getStorage(16 << 10)
 	defer putStorage(storage)
@@ -178,9 +187,7 @@ func (st *stream) copyContent(req *http.Request) error {
 		n, err := req.Body.Read(buf)
 		sent += int64(n)
 		if req.ContentLength > 0 && (sent > req.ContentLength || err == io.EOF && sent < req.ContentLength) {
-			err = fmt.Errorf("h2connect: the request's content is not as long as ContentLength says (%d)", req.ContentLength)
-			st.abort(http2.ErrCodeCancel, err)
-			return err
+			return contentError{fmt.Errorf("h2connect: the request's content is not as long as ContentLength says (%d)", req.ContentLength)}
 		}
 		if n > 0 {
 			if _, err := st.Write(buf[:n]); err != nil {
@@ -191,8 +198,7 @@ func (st *stream) copyContent(req *http.Request) error {
 			return nil
 		}
 		if err != nil {
-			st.abort(http2.ErrCodeCancel, err)
-			return err
+			return contentError{err}
 		}
 	}
 }

@@ -377,3 +377,20 @@ func (c *closeCounter) Close() error {
 	c.closed <- struct{}{}
 	return nil
 }
+
+func TestContentThatHangsIsClosedWithTheRequest(t *testing.T) {
+	s := startTLS(t, nil, ordinary())
+	r, w := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, _ := http.NewRequestWithContext(ctx, "POST", s.url("/echo"), r)
+	resp, err := testTransport(t).RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, err = io.WriteString(w, "x")
+	require.NoError(t, err)
+	cancel() // its next Read hangs
+	require.Eventually(t, func() bool {
+		_, err := w.Write(nil)
+		return errors.Is(err, io.ErrClosedPipe)
+	}, 5*time.Second, time.Millisecond)
+}

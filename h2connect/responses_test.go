@@ -263,8 +263,9 @@ func TestContextOfARequestEnds(t *testing.T) {
 	require.ErrorAs(t, <-ended, &se, "with an error of the stream's")
 	assert.False(t, se.Remote)
 
-	ask(t, func(w http.ResponseWriter, r *http.Request) { started <- r.Context() }, get("/")...)
-	<-(<-started).Done() // with the handler
+	p = ask(t, func(w http.ResponseWriter, r *http.Request) { started <- r.Context() }, get("/")...)
+	p.wantStatus(1, "200", true, "the response")
+	require.Error(t, (<-started).Err(), "with the handler, before the end of the response")
 }
 
 func TestBlockedHandlersAreWokenByAReset(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -24,6 +25,8 @@ type exchange struct {
 	final    bool   // the response's header block has come
 	informs  int    // informational responses before it
 	informed uint64 // their size
+
+	closeContent func() // closes req.Body, once; nil without content
 
 	proceed chan struct{} // closed when the peer wants the content (RFC 9110 §10.1.1)
 	asked   bool          // proceed is closed; the reader's
@@ -202,6 +205,9 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	c.nextOut += 2
 	st.exchange = x
 	end := !x.socket && !hasContent(req)
+	if !x.socket && !end {
+		x.closeContent = sync.OnceFunc(func() { req.Body.Close() })
+	}
 	c.writeHeaders(st.id, fields, end)
 	if end {
 		st.send.endWanted, st.send.ended, st.send.err = true, true, errWriteEnded
