@@ -122,10 +122,11 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 			for _, ends := range p.ends() {
 				results = append(results, uproar(soon(t), tr, ends[0], uint64(round))...)
 			}
-			for p.server.Stats().MessagesRead < 50 || p.client.Stats().MessagesRead < 50 {
+			soon := soon(t)
+			for soon.Err() == nil && min(p.server.Stats().MessagesRead, p.client.Stats().MessagesRead) < 50 {
 				<-time.After(time.Millisecond)
 			}
-			assert.NoError(t, e.end(soon(t), p))
+			assert.NoError(t, e.end(soon, p))
 			for _, result := range results {
 				err := <-result
 				var ce *websocket.CloseError
