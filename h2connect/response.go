@@ -316,6 +316,7 @@ func (w *responseWriter) finish() {
 	}
 	if w.accepted {
 		w.done.Store(true)
+		w.st.cancel(errHandlerDone)
 		w.st.Close()
 		return
 	}
@@ -323,6 +324,9 @@ func (w *responseWriter) finish() {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.done.Store(true)
+	// The context ends when w is of no use any more, and before the client can
+	// know of the end.
+	w.st.cancel(errHandlerDone)
 	defer w.release()
 	if w.err == nil && w.declared >= 0 && !w.bodiless && w.written < w.declared {
 		// What was promised is not complete: it must not look as if it were.

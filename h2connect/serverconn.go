@@ -259,7 +259,6 @@ func (sc *serverConn) handle(w *responseWriter) {
 	}()
 	sc.handler.ServeHTTP(w, w.req)
 	panicked = false
-	w.st.cancel(errHandlerDone) // before the client can know of the end
 	w.finish()
 }
 
