@@ -147,9 +147,26 @@ func (st *stream) sendContent(req *http.Request) {
 	var own contentError
 	if errors.As(err, &own) {
 		err = own.error
-		st.abort(http2.ErrCodeCancel, err)
+		st.contentFailed(err)
 	}
 	x.requestSent(st, err)
+}
+
+// contentFailed resets the stream whose content cannot be sent to its end. A
+// response that is complete stays readable: the content may have failed because
+// it was closed when the server had answered without it.
+func (st *stream) contentFailed(cause error) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.gone {
+		return
+	}
+	if !st.recvEnded {
+		c.discard(st, cause)
+	}
+	c.reset(st, &StreamError{Code: http2.ErrCodeCancel, Err: cause})
+	c.flush()
 }
 
 // A contentError is an error of the content's, not of the stream's.

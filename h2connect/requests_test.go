@@ -394,3 +394,24 @@ func TestContentThatHangsIsClosedWithTheRequest(t *testing.T) {
 		return errors.Is(err, io.ErrClosedPipe)
 	}, 5*time.Second, time.Millisecond)
 }
+
+func TestResponseWithoutTheContentIsReadInFull(t *testing.T) {
+	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Millisecond))
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "the server has waited long enough")
+	}))
+	transports(t, func(t *testing.T, rt http.RoundTripper) {
+		for range 10 {
+			r, w := io.Pipe() // whose Read hangs
+			resp, err := (&http.Client{Transport: rt}).Post(s.url("/"), "x/y", r)
+			require.NoError(t, err)
+			_, err = w.Write([]byte("x"))
+			for err == nil { // the stream ends, and the content is closed with it
+				_, err = w.Write([]byte("x"))
+			}
+			require.ErrorIs(t, err, io.ErrClosedPipe)
+			assert.Equal(t, "the server has waited long enough", readAll(t, resp.Body))
+		}
+	})
+}
