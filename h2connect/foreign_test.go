@@ -190,12 +190,12 @@ func TestInForeignProcessTimeoutsAreLifted(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(echo))
 	s.TLS, _ = wstest.Certificates()
 	s.EnableHTTP2 = true
-	s.Config.ReadTimeout, s.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
 	s.StartTLS()
 	defer s.Close()
 	c, _, err := testTransport(t).Dial(testContext(t), s.URL, nil)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
 	defer cancel()
 	_, _, err = c.Read(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
