@@ -120,7 +120,7 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 			p := tr.connect(t, &websocket.AcceptOptions{Limits: quick, Compression: deflate}, &websocket.DialOptions{Limits: quick, Compression: deflate})
 			var results []<-chan error
 			for _, ends := range p.ends() {
-				results = append(results, uproar(soon(t), tr, ends[0], uint64(round))...)
+				results = append(results, uproar(soon(t), ends[0], uint64(round))...)
 			}
 			soon := soon(t)
 			for soon.Err() == nil && min(p.server.Stats().MessagesRead, p.client.Stats().MessagesRead) < 50 {
@@ -137,14 +137,8 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 	})
 }
 
-// uproar uses c from many goroutines, which end with it and return why. Some pings
-// are given up after a millisecond, but not over TLS on HTTP/1.1, where a write
-// that is given up is the end of the socket.
-func uproar(ctx context.Context, tr transport, c *websocket.Conn, seed uint64) []<-chan error {
-	hurry := time.Millisecond
-	if tr.bootstrap == websocket.HTTP1 && tr.tls {
-		hurry = patience
-	}
+// uproar uses c from many goroutines, which end with it and return why.
+func uproar(ctx context.Context, c *websocket.Conn, seed uint64) []<-chan error {
 	forever := func(f func() error) <-chan error {
 		return begin(func() error {
 			for {
@@ -177,23 +171,28 @@ func uproar(ctx context.Context, tr transport, c *websocket.Conn, seed uint64) [
 	}
 	return []<-chan error{
 		forever(write(1)), forever(write(2)), forever(write(3)),
-		forever(func() error {
-			_, m, err := c.Read(ctx)
+		forever(func() error { // reads, some of which are given up
+			short, cancel := context.WithTimeout(ctx, 300*time.Microsecond)
+			_, m, err := c.Read(short)
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				_, m, err = c.Read(ctx)
+			}
 			if err == nil && !intact(m) {
 				err = fmt.Errorf("a message of %d bytes is damaged", len(m))
 			}
 			return err
 		}),
-		forever(func() error { return c.Ping(ctx) }),
+		forever(func() error { return c.Ping(ctx) }), forever(func() error { return c.Ping(ctx) }),
 		forever(func() error {
 			c.SetReadLimit(1 << 20)
 			c.Stats()
-			short, cancel := context.WithTimeout(ctx, hurry)
-			defer cancel()
-			if err := c.Ping(short); !errors.Is(err, context.DeadlineExceeded) {
-				return err
+			select {
+			case <-time.After(time.Millisecond):
+				return c.Ping(ctx)
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			return ctx.Err()
 		}),
 	}
 }
