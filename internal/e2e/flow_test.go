@@ -29,7 +29,7 @@ func TestSlowReader(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		messages := 6
 		if tr.bootstrap == websocket.HTTP1 {
-			messages = 40 // more than the kernel's buffers hold
+			messages = 24 // more than the kernel's buffers hold
 		}
 		for name := range (pair{}).ends() {
 			t.Run(name, func(t *testing.T) {
