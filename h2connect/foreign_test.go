@@ -183,6 +183,12 @@ func TestInForeignProcessDeadlinesMayPassAgainAndAgain(t *testing.T) {
 	_, _, err := c.Read(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	wantEcho(t, c, "still here")
+	// The handler ends the socket: a reset from here could reach it while its
+	// Write, whose message has arrived, has not returned.
+	_, _, err = c.Read(testContext(t))
+	var ce *websocket.CloseError
+	require.ErrorAs(t, err, &ce)
+	assert.EqualValues(t, websocket.StatusNormalClosure, ce.Code)
 }
 
 func TestInForeignProcessTimeoutsAreLifted(t *testing.T) {
