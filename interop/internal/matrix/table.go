@@ -1,0 +1,99 @@
+package matrix
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// grid returns the matrix as lines of fields: first the short matrix, a row of it
+// on a line, then all other cells, a cell on a line. The first line of each is
+// the head.
+func (c Cells) grid() (short, other [][]string) {
+	short = [][]string{{"peer", "role", "transport"}}
+	for _, f := range Short() {
+		short[0] = append(short[0], string(f))
+	}
+	other = [][]string{{"peer", "role", "transport", "what", "result"}}
+	for _, r := range c.rows() {
+		head := []string{r.Peer, string(r.Role), r.Transport}
+		fields, some := slices.Clone(head), false
+		for _, f := range Short() {
+			res, ok := c[r][f]
+			some = some || ok
+			fields = append(fields, string(res))
+		}
+		if some {
+			short = append(short, fields)
+		}
+		for _, f := range slices.Sorted(maps.Keys(c[r])) {
+			if !slices.Contains(Short(), f) {
+				other = append(other, append(slices.Clone(head), string(f), string(c[r][f])))
+			}
+		}
+	}
+	return short, other
+}
+
+// Table returns the matrix aligned in columns.
+func Table(c Cells) string {
+	var s strings.Builder
+	short, other := c.grid()
+	for _, grid := range [][][]string{short, other} {
+		if len(grid) == 1 {
+			continue
+		}
+		width := make([]int, len(grid[0]))
+		for _, fields := range grid {
+			for i, field := range fields {
+				width[i] = max(width[i], utf8.RuneCountInString(field))
+			}
+		}
+		for _, fields := range grid {
+			var l strings.Builder
+			for i, field := range fields {
+				l.WriteString(field + strings.Repeat(" ", width[i]+2-utf8.RuneCountInString(field)))
+			}
+			s.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+		}
+		s.WriteByte('\n')
+	}
+	return s.String()
+}
+
+// Markdown returns the matrix as tables in Markdown.
+func Markdown(c Cells) string {
+	var s strings.Builder
+	short, other := c.grid()
+	for _, grid := range [][][]string{short, other} {
+		if len(grid) == 1 {
+			continue
+		}
+		for i, fields := range grid {
+			fmt.Fprintf(&s, "| %s |\n", strings.Join(fields, " | "))
+			if i == 0 {
+				s.WriteString(strings.Repeat("|---", len(fields)) + "|\n")
+			}
+		}
+		s.WriteByte('\n')
+	}
+	return s.String()
+}
+
+// The lines of a Markdown file between which the matrix stands.
+const (
+	begin = "<!-- matrix: go -C interop run ./matrix -update -->\n"
+	end   = "<!-- matrix ends -->\n"
+)
+
+// Insert returns a Markdown file with the matrix in its place.
+func Insert(file string, c Cells) (string, error) {
+	before, rest, ok := strings.Cut(file, begin)
+	_, after, found := strings.Cut(rest, end)
+	if !ok || !found {
+		return "", fmt.Errorf("the file has no lines %q and %q", begin, end)
+	}
+	return before + begin + "\n" + Markdown(c) + end + after, nil
+}
