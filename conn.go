@@ -44,6 +44,7 @@ import (
 // [*CloseError] for ever.
 type Conn struct {
 	stream      Stream
+	buffers     buffersWriter // stream, if it is one
 	client      bool
 	subprotocol string
 	deflate     *DeflateParams
@@ -114,6 +115,7 @@ func New(s Stream, p Params) *Conn {
 	}
 	c.in.control.init(c.limits.ControlBurst, c.limits.ControlRate)
 	c.out.sender = frame.Sender{Side: side, Deflate: c.deflate != nil}
+	c.buffers, _ = s.(buffersWriter)
 	c.readLimit.Store(c.limits.Message)
 	c.reading.onWait = c.readingAhead.make
 	c.readInterrupt.setDeadline = s.SetReadDeadline

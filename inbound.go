@@ -77,7 +77,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.reading.lock(ctx, nil) {
+	if !c.reading.tryLock() && !c.reading.lock(ctx, nil) {
 		return ctx.Err()
 	}
 	return nil
@@ -144,7 +144,8 @@ func (c *Conn) parse(ctx context.Context) (part, bool, error) {
 	in := &c.in
 	for in.r < in.w {
 		c.setLimit()
-		ev, n, err := in.recv.Next(in.buf[in.r:in.w])
+		var ev frame.Event
+		n, err := in.recv.NextInto(&ev, in.buf[in.r:in.w])
 		in.r += n
 		if err != nil {
 			return part{}, false, c.breach(err)
@@ -153,9 +154,7 @@ func (c *Conn) parse(ctx context.Context) (part, bool, error) {
 		case frame.NeedMore:
 			return part{}, false, nil
 		case frame.Control:
-			in.count.frames++
-			in.count.others++
-			if err := c.handleControl(ctx, ev); err != nil {
+			if err := c.takeControl(ctx, ev); err != nil {
 				return part{}, false, err
 			}
 		case frame.Data:
@@ -163,6 +162,12 @@ func (c *Conn) parse(ctx context.Context) (part, bool, error) {
 		}
 	}
 	return part{}, false, nil
+}
+
+func (c *Conn) takeControl(ctx context.Context, ev frame.Event) error {
+	c.in.count.frames++
+	c.in.count.others++
+	return c.handleControl(ctx, ev)
 }
 
 func (c *Conn) takePart(ev frame.Event) part {

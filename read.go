@@ -31,7 +31,13 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	if err := c.lockRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.unlockRead()
+	t, p, err := c.readMessage(ctx, buf)
+	c.unlockRead()
+	return t, p, err
+}
+
+// readMessage is ReadInto for the holder of the reading gate.
+func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte, error) {
 	in := &c.in
 	if in.reader != nil {
 		if err := c.skipRest(ctx); err != nil {
@@ -69,8 +75,8 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 }
 
 // readFrame is the short way for the common case: an uncompressed message in one
-// frame that the buffer holds whole. Otherwise it leaves everything to the long
-// way and returns false.
+// frame that the buffer holds whole. Otherwise it returns false and leaves the
+// rest to the long way.
 func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, bool, error) {
 	in := &c.in
 	if in.r == in.w && c.err.Load() == nil {
@@ -81,19 +87,18 @@ func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, 
 	if c.err.Load() != nil { // perhaps closed while it waited
 		return 0, nil, false, nil
 	}
-	b := in.buf[in.r:in.w]
-	h, n, err := frame.ParseHeader(b)
-	whole := err == nil && n > 0 && h.Length <= int64(len(b)-n)
-	if !whole || !h.Fin || h.RSV1 || h.Opcode != frame.Text && h.Opcode != frame.Binary {
-		return 0, nil, false, nil
-	}
 	c.setLimit()
-	ev, n, err := in.recv.Next(b)
+	var ev frame.Event
+	n, err := in.recv.NextInto(&ev, in.buf[in.r:in.w])
 	in.r += n
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, nil, false, c.breach(err)
-	}
-	if !ev.Last { // bad text: the long way finds out where
+	case ev.Kind == frame.Control:
+		return 0, nil, false, c.takeControl(ctx, ev)
+	case ev.Kind == frame.NeedMore:
+		return 0, nil, false, nil
+	case !ev.Last || ev.Compressed:
 		in.begin(c.takePart(ev))
 		return 0, nil, false, nil
 	}

@@ -92,8 +92,9 @@ type Stream interface {
 }
 
 // A buffersWriter is a [Stream] that takes a frame's header and its payload
-// from two places and sends them as if they stood in one. The Conn uses it for
-// payloads too large to be worth copying behind their header.
+// from two places and sends them as if they stood in one: whether to copy small
+// ones together is the stream's to know. The Conn uses it for payload that it
+// does not mask.
 type buffersWriter interface {
 	// WriteBuffers writes the header and then the payload, and returns as
 	// Write does, n counting both.

@@ -19,7 +19,7 @@ const (
 	writeBufferSize = 16 << 10
 
 	// joined is the payload size up to which a frame is put together in one
-	// buffer. Larger payloads are not copied where that can be helped.
+	// buffer for a stream that takes no two. Larger payloads are not copied.
 	joined = writeBufferSize - frame.MaxHeaderSize
 
 	// writeStep bounds what one call asks of the stream: when it returns, the
@@ -34,8 +34,9 @@ type outbound struct {
 	sender    frame.Sender
 	streaming bool        // a Writer holds the message gate
 	err       *CloseError // why writing failed, for later writes
-	keys      [64]byte    // random bytes for masking keys
-	left      int         // how many of keys are unused
+	header    [frame.MaxHeaderSize]byte
+	keys      [64]byte // random bytes for masking keys
+	left      int      // how many of keys are unused
 }
 
 // key returns a fresh masking key. "The masking key needs to be unpredictable"
@@ -224,7 +225,7 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 
 // lockOutput takes the output gate for a frame.
 func (c *Conn) lockOutput(ctx context.Context) error {
-	if !c.output.lock(ctx, c.over) {
+	if !c.output.tryLock() && !c.output.lock(ctx, c.over) {
 		return c.whyNotWritten(ctx)
 	}
 	err := c.writable(ctx)
@@ -291,25 +292,23 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	if c.client {
 		h.Key = c.out.key()
 	}
-	b := writeBuffers.Get().(*[writeBufferSize]byte)
-	defer writeBuffers.Put(b)
 	before := c.out.sender
+	header, err := c.out.sender.AppendHeader(c.out.header[:0], h, p)
+	if err != nil {
+		return fmt.Errorf("websocket: write: %w", err)
+	}
 	var n int64
-	var err error
-	if len(p) <= joined {
-		var f []byte
-		f, err = c.out.sender.Append(b[:0], h, p)
-		if err != nil {
-			return fmt.Errorf("websocket: write: %w", err)
-		}
-		n, err = c.writeStream(ctx, f, nil)
-	} else {
-		var header []byte
-		header, err = c.out.sender.AppendHeader(b[:0], h, p)
-		if err != nil {
-			return fmt.Errorf("websocket: write: %w", err)
-		}
-		n, err = c.writeLarge(ctx, header, p, h.Key, b)
+	switch {
+	case c.client:
+		n, err = c.writeMasked(ctx, header, p, h.Key)
+	case c.buffers == nil && len(p) <= joined:
+		b := writeBuffers.Get().(*[writeBufferSize]byte)
+		n, err = c.writeStream(ctx, append(append(b[:0], header...), p...), nil)
+		writeBuffers.Put(b)
+	case len(p) <= writeStep:
+		n, err = c.writeStream(ctx, header, p)
+	default:
+		n, err = c.writeSteps(ctx, header, p)
 	}
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, before)
@@ -321,29 +320,33 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	return nil
 }
 
-// writeLarge writes a frame whose header stands at the start of b.
-func (c *Conn) writeLarge(ctx context.Context, header, p []byte, key [4]byte, b *[writeBufferSize]byte) (n int64, err error) {
-	if !c.client {
-		step := min(len(p), writeStep)
-		n, err = c.writeStream(ctx, header, p[:step])
-		for err == nil && step < len(p) {
-			next := min(len(p), step+writeStep)
-			_, err = c.writeStream(ctx, p[step:next], nil)
-			step = next
-		}
-		return n, err
-	}
-	f, pos, done := header, 0, 0
-	for done < len(p) && err == nil {
-		k := min(len(p)-done, len(b)-len(f))
-		f = frame.AppendMasked(f, p[done:done+k], key, pos)
-		pos, done = pos+k, done+k
-		var m int64
-		m, err = c.writeStream(ctx, f, nil)
-		n += m
-		f = b[:0]
+// writeSteps writes a frame whose payload is not masked and more than writeStep
+// bytes.
+func (c *Conn) writeSteps(ctx context.Context, header, p []byte) (int64, error) {
+	n, err := c.writeStream(ctx, header, p[:writeStep])
+	for done := writeStep; err == nil && done < len(p); {
+		next := min(len(p), done+writeStep)
+		_, err = c.writeStream(ctx, p[done:next], nil)
+		done = next
 	}
 	return n, err
+}
+
+// writeMasked writes a frame whose payload is masked into a buffer piece by
+// piece.
+func (c *Conn) writeMasked(ctx context.Context, header, p []byte, key [4]byte) (n int64, err error) {
+	b := writeBuffers.Get().(*[writeBufferSize]byte)
+	defer writeBuffers.Put(b)
+	f := append(b[:0], header...)
+	for pos := 0; ; f = b[:0] {
+		k := min(len(p)-pos, len(b)-len(f))
+		var m int64
+		m, err = c.writeStream(ctx, frame.AppendMasked(f, p[pos:pos+k], key, pos), nil)
+		n, pos = n+m, pos+k
+		if err != nil || pos == len(p) {
+			return n, err
+		}
+	}
 }
 
 // writeStream writes a and then b, if there is one, and returns the number of
@@ -354,13 +357,13 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 		defer c.writeInterrupt.end(ctx)
 	}
 	c.stall.begin()
-	if bw, ok := c.stream.(buffersWriter); ok && b != nil {
-		n, err = bw.WriteBuffers(a, b)
+	if c.buffers != nil && len(b) > 0 {
+		n, err = c.buffers.WriteBuffers(a, b)
 	} else {
 		var m int
 		m, err = c.stream.Write(a)
 		n = int64(m)
-		if err == nil && b != nil {
+		if err == nil && len(b) > 0 {
 			m, err = c.stream.Write(b)
 			n += int64(m)
 		}

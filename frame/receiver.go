@@ -106,10 +106,16 @@ type Event struct {
 // error with status 1007. How the input is cut into slices does not change what
 // is reported, only into how many pieces.
 func (r *Receiver) Next(p []byte) (ev Event, n int, err error) {
-	// The work is done on ev in place, and this much is inlined into the caller:
-	// an Event just written byte by byte is slow to copy.
 	n, err = r.next(p, &ev)
 	return ev, n, err
+}
+
+// NextInto is Next with the Event in the caller's memory, where it replaces what
+// was there. An Event just written field by field is slow to copy, which a small
+// message notices.
+func (r *Receiver) NextInto(ev *Event, p []byte) (n int, err error) {
+	*ev = Event{}
+	return r.next(p, ev)
 }
 
 // Remaining returns the number of payload bytes still to come of the data frame

@@ -399,3 +399,18 @@ func TestReceiverAllocatesNothing(t *testing.T) {
 	})
 	require.Zero(t, allocs)
 }
+
+func TestNextIntoReplacesTheEvent(t *testing.T) {
+	var r Receiver
+	ev := Event{Kind: Control, Opcode: Ping, First: true, Last: true, FrameStart: true, Compressed: true, Payload: []byte("old")}
+	n, err := r.NextInto(&ev, nil)
+	assert.NoError(t, err)
+	assert.Zero(t, n)
+	assert.Equal(t, Event{}, ev)
+
+	p := wire(Server, Header{Fin: true, Opcode: Binary}, "abc")
+	n, err = r.NextInto(&ev, p)
+	assert.NoError(t, err)
+	assert.Equal(t, len(p), n)
+	assert.Equal(t, Event{Kind: Data, Opcode: Binary, First: true, Last: true, FrameStart: true, Payload: []byte("abc")}, ev)
+}

@@ -75,12 +75,16 @@ func (s *stream) Read(p []byte) (int, error) {
 
 func (s *stream) Write(p []byte) (int, error) { return s.conn.Write(p) }
 
+// vectoredSize is the payload size from which two buffers in one system call are
+// cheaper than a copy.
+const vectoredSize = 4 << 10
+
 // WriteBuffers writes header and payload by one system call where the connection
-// can do that. Elsewhere the header is copied in front of the payload's first
-// part, so that it does not become a TLS record, a segment and a system call of
-// its own.
+// can do that and the payload is large. Elsewhere the header is copied in front
+// of the payload's first part, so that it does not become a TLS record, a segment
+// and a system call of its own.
 func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
-	if !s.vectored {
+	if !s.vectored || len(payload) < vectoredSize {
 		return s.writeMerged(header, payload)
 	}
 	s.parts = [2][]byte{header, payload}
