@@ -215,6 +215,13 @@ func (cc *ClientConn) opened(*block) error {
 	return connViolation(http2.ErrCodeProtocol, "a server opens a stream")
 }
 
+// prioritize implements role: a client is sent no PRIORITY_UPDATE.
+func (cc *ClientConn) prioritize(*http2.PriorityUpdateFrame) error {
+	// "If a client receives a PRIORITY_UPDATE frame, it MUST respond with a
+	// connection error of type PROTOCOL_ERROR" (RFC 9218 §7.1).
+	return connViolation(http2.ErrCodeProtocol, "PRIORITY_UPDATE from a server")
+}
+
 // goAway implements role (RFC 9113 §6.8): streams above the last id were not
 // looked at and may be sent again; the others go on to their end.
 func (cc *ClientConn) goAway(f *http2.GoAwayFrame) {

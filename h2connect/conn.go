@@ -31,6 +31,9 @@ type role interface {
 	// more takes a further header block of a stream in the table.
 	more(st *stream, b *block) error
 
+	// prioritize takes a PRIORITY_UPDATE frame.
+	prioritize(f *http2.PriorityUpdateFrame) error
+
 	// closed says that st has left the table; err is why, nil after an orderly
 	// end. The connection's lock is held.
 	closed(st *stream, err error)
@@ -86,6 +89,8 @@ type conn struct {
 	outConn outflow
 	outBase outbase
 	sched   schedule
+
+	dataSent int64 // bytes put into DATA frames
 
 	out      []byte // the batch being collected
 	spare    []byte // the memory of the next one
@@ -290,7 +295,7 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
-	st := &stream{c: c, id: id, declared: -1, readMark: -1}
+	st := &stream{c: c, id: id, priority: unprioritized, declared: -1, readMark: -1}
 	st.send.cond.L = &c.mu
 	st.recv.init(c.limits.StreamWindow)
 	c.streams[id] = st

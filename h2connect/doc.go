@@ -35,6 +35,9 @@
 //
 //   - Server push: there is none, and no http.Pusher. Browsers have removed it.
 //   - Priority trees (RFC 7540 §5.3): there are none; RFC 9113 has deprecated them.
+//     Urgency and incremental (RFC 9218) are heeded, from the priority field and
+//     from PRIORITY_UPDATE frames, but sockets go before every response, and of
+//     nine frames one goes to another than the most urgent response.
 //   - Deadlines set with http.ResponseController: they may move after they have
 //     passed, because a deadline that cannot be lifted is of no use to a socket.
 //   - A path of * is malformed with other methods than OPTIONS (RFC 9113 §8.3.1).

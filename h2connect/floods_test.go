@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,11 @@ func attacks() []attack {
 		{"DATA for a stream that was reset", "GlitchBurst", with(get("/hello"), ":method", "POST"), always(raw(http2.FrameData, 0, 1, []byte("x")))},
 		{"H2-20 PRIORITY", "GlitchBurst", nil, always(raw(http2.FramePriority, 0, 1, []byte{0, 0, 0, 3, 1}))},
 		{"H2-20 PRIORITY_UPDATE", "GlitchBurst", nil, always(raw(http2.FramePriorityUpdate, 0, 0, word(1)))},
+		{"H2-20 PRIORITY_UPDATE of a live stream", "GlitchBurst", get("/wait"), func(_ *peer, i int) []byte {
+			return raw(http2.FramePriorityUpdate, 0, 0, append(word(1), "u="+strconv.Itoa(i%8)...))
+		}},
+		{"H2-20 PRIORITY_UPDATE with a long value", "GlitchBurst", nil, always(raw(http2.FramePriorityUpdate, 0, 0,
+			append(word(1), "u=1"+strings.Repeat(", a=(b c)", 1700)...)))},
 		{"H2-20 unknown type", "GlitchBurst", nil, always(raw(0xfa, 0, 0, []byte("grease")))},
 		{"H2-20 WINDOW_UPDATE of the connection", "GlitchBurst", nil, always(raw(http2.FrameWindowUpdate, 0, 0, word(1)))},
 		{"H2-20 WINDOW_UPDATE of a live stream", "GlitchBurst", get("/wait"), always(raw(http2.FrameWindowUpdate, 0, 1, word(1)))},

@@ -58,6 +58,12 @@ func TestH2FatalFrames(t *testing.T) {
 		{"H2-21 RST_STREAM on stream 0", http2.ErrCodeProtocol, raw(http2.FrameRSTStream, 0, 0, word(8))},
 		{"H2-21 WINDOW_UPDATE on an idle stream", http2.ErrCodeProtocol, raw(http2.FrameWindowUpdate, 0, 1, word(1))},
 		{"H2-22 PUSH_PROMISE", http2.ErrCodeProtocol, raw(http2.FramePushPromise, 4, 1, append(word(2), 0x82))},
+		{"PRIORITY_UPDATE on a stream", http2.ErrCodeProtocol, raw(http2.FramePriorityUpdate, 0, 1, word(1))},
+		{"PRIORITY_UPDATE for stream 0", http2.ErrCodeProtocol, raw(http2.FramePriorityUpdate, 0, 0, word(0))},
+		{"PRIORITY_UPDATE for a push stream", http2.ErrCodeProtocol, raw(http2.FramePriorityUpdate, 0, 0, word(2))},
+		{"PRIORITY_UPDATE for no stream", http2.ErrCodeFrameSize, raw(http2.FramePriorityUpdate, 0, 0, []byte{0, 0, 1})},
+		{"NO_RFC7540_PRIORITIES 2", http2.ErrCodeProtocol, raw(http2.FrameSettings, 0, 0, setting(http2.SettingNoRFC7540Priorities, 2))},
+		{"NO_RFC7540_PRIORITIES after the first SETTINGS", http2.ErrCodeProtocol, raw(http2.FrameSettings, 0, 0, setting(http2.SettingNoRFC7540Priorities, 1))},
 		{"PRIORITY on stream 0", http2.ErrCodeProtocol, raw(http2.FramePriority, 0, 0, make([]byte, 5))},
 		{"GOAWAY on a stream", http2.ErrCodeProtocol, raw(http2.FrameGoAway, 0, 1, make([]byte, 8))},
 	}
@@ -135,8 +141,8 @@ func TestH2_21StreamsThatWerePassedOverCannotBeOpened(t *testing.T) {
 }
 
 // Every type of frame in every shape: those that RFC 9113 does not define are
-// ignored whatever they look like (§4.1), and the others are taken or answered
-// with one GOAWAY.
+// ignored whatever they look like (§4.1), and the others, with RFC 9218's, are
+// taken or answered with one GOAWAY.
 func TestH2_20All256FrameTypes(t *testing.T) {
 	shapes := func(typ http2.FrameType, do func(frame []byte)) {
 		for _, flags := range []http2.Flags{0, 0x5, 0xff} {
@@ -151,12 +157,16 @@ func TestH2_20All256FrameTypes(t *testing.T) {
 	p := clientOf(t, &Server{Limits: Limits{GlitchBurst: -1}}, h)
 	p.greet()
 	for typ := range 256 {
-		if typ > int(http2.FrameContinuation) {
+		if typ > int(http2.FrameContinuation) && typ != int(http2.FramePriorityUpdate) {
 			shapes(http2.FrameType(typ), func(frame []byte) { p.nc.Write(frame) })
 			p.wantAlive("an unknown type is ignored")
 		}
 	}
+	known := []http2.FrameType{http2.FramePriorityUpdate}
 	for typ := http2.FrameData; typ <= http2.FrameContinuation; typ++ {
+		known = append(known, typ)
+	}
+	for _, typ := range known {
 		shapes(typ, func(frame []byte) {
 			p := clientOf(t, &Server{Limits: Limits{Linger: time.Microsecond}}, h)
 			p.greet()

@@ -57,7 +57,10 @@ var parity = []struct {
 	{"large responses pass the windows", "TestServer_Response_LargeWrite*", "TestLargeContentPassesTheWindows", ""},
 	{"Connection: close", "TestServerHandlerConnectionClose", "TestConnectionCloseSaysGoodbye", ""},
 	{"server push", "TestServer_Push_*", "", "there is none"},
-	{"RFC 7540 priorities", "TestServerSettingNoRFC7540Priorities* TestServerRFC7540*", "", "there are none"},
+	{"RFC 7540 priorities", "TestServerRFC7540*", "TestPeerGreets", "there are none"},
+	{"SETTINGS_NO_RFC7540_PRIORITIES", "TestServerSettingNoRFC7540Priorities*", "TestH2FatalFrames", ""},
+	{"RFC 9218 priorities", "TestServerRFC9218Priority TestServerRFC9218PrioritySmallPayload", "TestResponsesGoOutByUrgency", "of nine frames one goes to another"},
+	{"RFC 9218 priorities of proxies and of clients that know none", "TestServerRFC9218PriorityIgnoredWhenProxied TestServerRFC9218PriorityAware", "TestResponsesShareWhereTheyMay", ""},
 
 	// Handlers.
 	{"panics cost the stream", "TestHandlerPanic TestHandlerPanicNil TestInterruptWithPanic", "TestPanicsCostTheStreamOnly", ""},

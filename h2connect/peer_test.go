@@ -281,6 +281,7 @@ func TestPeerGreets(t *testing.T) {
 	assert.EqualValues(t, 16384, settings[http2.SettingMaxFrameSize])
 	assert.EqualValues(t, 250, settings[http2.SettingMaxConcurrentStreams])
 	assert.EqualValues(t, 64<<10, settings[http2.SettingInitialWindowSize])
+	assert.EqualValues(t, 1, settings[http2.SettingNoRFC7540Priorities], "RFC 9218 §2.1: PRIORITY says nothing to us")
 	p.headers(1, true, get("/hello")...)
 	p.wantStatus(1, "200", false, "the request is served")
 	p.wantData(1, "<p>hello", true, "END_STREAM is on the last DATA frame")

@@ -73,6 +73,8 @@ func (c *conn) dispatch(fh http2.FrameHeader) error {
 		// A server never allows it to be sent, a client has disabled it
 		// (RFC 9113 §8.4).
 		return connViolation(http2.ErrCodeProtocol, "PUSH_PROMISE")
+	case http2.FramePriorityUpdate:
+		return c.readPriorityUpdate(fh)
 	case http2.FrameRSTStream, http2.FrameSettings, http2.FramePing, http2.FrameGoAway, http2.FrameWindowUpdate:
 		return c.readControl(fh)
 	}

@@ -9,7 +9,10 @@ package h2connect
 //	blocked  its own window is used up
 //
 // A list is served in turns of at most one frame, so that streams share by
-// bytes; sockets go before bulk, but of nine frames one is bulk's.
+// bytes; sockets go before bulk, but of nine frames one is bulk's. Bulk is in
+// lanes by urgency, one before the other, but of nine of its frames one is any
+// lane's: "It is RECOMMENDED that servers avoid such starvation where possible"
+// (RFC 9218 §10).
 
 // A queue is a list of streams, first in, first out. A stream is in at most one
 // queue at a time.
@@ -41,17 +44,64 @@ func (q *queue) remove(st *stream) {
 	st.queue, st.prev, st.next = nil, nil, nil
 }
 
-// bulkTurn is how many frames of sockets go before one of bulk when both wait.
+// insert puts st behind those of lower ids.
+func (q *queue) insert(st *stream) {
+	before := q.tail
+	for before != nil && before.id > st.id {
+		before = before.prev
+	}
+	if before == q.tail {
+		q.push(st)
+		return
+	}
+	st.queue, st.prev = q, before
+	if before == nil {
+		st.next, q.head = q.head, st
+	} else {
+		st.next, before.next = before.next, st
+	}
+	st.next.prev = st
+}
+
+// A lane is the bulk of one urgency. RFC 9218 §10 asks to serve responses that
+// are of no use in part one by one, in the order of their ids, and to let the
+// others share; between the two kinds frames alternate.
+type lane struct {
+	whole     queue
+	shared    queue
+	wholeLast bool // which kind was served last
+}
+
+// first returns the stream whose turn it is, last one that would come late; nil
+// if none waits.
+func (l *lane) first() *stream { return l.alternate(l.whole.head) }
+func (l *lane) last() *stream  { return l.alternate(l.whole.tail) }
+
+func (l *lane) alternate(whole *stream) *stream {
+	if whole == nil || l.wholeLast && l.shared.head != nil {
+		l.wholeLast = false
+		return l.shared.head
+	}
+	l.wholeLast = true
+	return whole
+}
+
+func (l *lane) empty() bool { return l.whole.head == nil && l.shared.head == nil }
+
+// bulkTurn is how many frames of sockets go before one of bulk when both wait,
+// and how many of the first of bulk before one of any.
 const bulkTurn = 8
 
 // schedule is the state of a connection's sender; the connection's lock guards
 // it.
 type schedule struct {
 	sockets queue
-	bulk    queue
+	bulk    [urgencies]lane
 	blocked queue
 	best    outdelta // none of the blocked has a larger window; it may be out of date
 	turns   int      // frames of sockets since the last one of bulk
+	firsts  int      // frames of the first of bulk since the last one of any
+	any     int      // the lane whose it was
 }
 
 // enqueue puts a stream that has bytes to send into its list.
@@ -63,7 +113,21 @@ func (s *schedule) enqueue(st *stream) {
 		s.sockets.push(st)
 		return
 	}
-	s.bulk.push(st)
+	l := &s.bulk[st.priority.urgency]
+	if st.priority.incremental {
+		l.shared.push(st)
+		return
+	}
+	l.whole.insert(st)
+}
+
+// setPriority gives a stream another priority, and the place that it has by it.
+func (s *schedule) setPriority(st *stream, p priority) {
+	st.priority = p
+	if st.queue != nil && st.queue != &s.blocked {
+		st.queue.remove(st)
+		s.enqueue(st)
+	}
 }
 
 // block puts a stream whose window is used up aside.
@@ -78,22 +142,52 @@ func (s *schedule) block(st *stream) {
 // or if it is bulk's turn and bulk is not wanted.
 func (s *schedule) next(bulk bool) *stream {
 	st := s.sockets.head
-	if st == nil || s.turns >= bulkTurn && s.bulk.head != nil {
-		st = s.bulk.head
-		if st == nil || !bulk {
+	if st == nil || s.turns >= bulkTurn && s.bulkWaits() {
+		if !bulk {
 			return nil
 		}
 		s.turns = 0
-		s.bulk.remove(st)
-		return st
+		st = s.nextBulk()
+	} else {
+		s.turns++
 	}
-	s.turns++
-	s.sockets.remove(st)
+	if st != nil {
+		st.queue.remove(st)
+	}
 	return st
 }
 
+// nextBulk returns the stream of bulk whose turn it is; nil if none may send.
+func (s *schedule) nextBulk() *stream {
+	if s.firsts++; s.firsts > bulkTurn {
+		s.firsts = 0
+		for range s.bulk {
+			s.any = (s.any + 1) % len(s.bulk)
+			if st := s.bulk[s.any].last(); st != nil {
+				return st
+			}
+		}
+	}
+	for i := range s.bulk {
+		if st := s.bulk[i].first(); st != nil {
+			return st
+		}
+	}
+	return nil
+}
+
+// bulkWaits reports whether any stream of bulk may send.
+func (s *schedule) bulkWaits() bool {
+	for i := range s.bulk {
+		if !s.bulk[i].empty() {
+			return true
+		}
+	}
+	return false
+}
+
 // waiting reports whether any stream may send.
-func (s *schedule) waiting() bool { return s.sockets.head != nil || s.bulk.head != nil }
+func (s *schedule) waiting() bool { return s.sockets.head != nil || s.bulkWaits() }
 
 // batchBytes is how much is handed to the kernel at once: what a socket's
 // message may find in front of it.
@@ -138,6 +232,7 @@ func (c *conn) serve(st *stream) {
 	c.outConn.take(int(n))
 	st.send.flow -= outdelta(n)
 	st.send.sent += n
+	c.dataSent += n
 	if !last {
 		c.sched.enqueue(st)
 		return

@@ -94,6 +94,7 @@ type stallWatch struct {
 	timer *time.Timer
 	armed bool
 	mark  int64 // sender.sent when it was armed
+	conn  int64 // conn.dataSent then
 }
 
 // stallProgress is how much a peer must take within Limits.WriteStall: windows
@@ -106,7 +107,7 @@ func (st *stream) watchStall() {
 	if w.armed || limit < 0 || st.gone || st.send.pending() == 0 {
 		return
 	}
-	w.armed, w.mark = true, st.send.sent
+	w.armed, w.mark, w.conn = true, st.send.sent, st.c.dataSent
 	if w.timer == nil {
 		w.timer = time.AfterFunc(limit, st.checkStall)
 		return
@@ -123,11 +124,19 @@ func (st *stream) checkStall() {
 	if st.gone || st.send.pending() == 0 {
 		return
 	}
-	if st.send.sent-w.mark >= stallProgress {
+	if st.send.sent-w.mark >= stallProgress || st.outranked() {
 		st.watchStall()
 		return
 	}
 	c.hits.count(limitWriteStall)
 	c.reset(st, &StreamError{Code: http2.ErrCodeCancel, Err: errWriteStall})
 	c.flush()
+}
+
+// outranked reports whether others, who go first, have used what the peer took
+// since the watch was armed: as much as if it had been shared. c.mu is held.
+func (st *stream) outranked() bool {
+	c := st.c
+	return c.outBase.window(st.send.flow) > 0 &&
+		c.dataSent-st.send.stall.conn >= stallProgress*int64(len(c.streams))
 }

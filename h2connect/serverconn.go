@@ -32,6 +32,8 @@ type serverConn struct {
 	running int
 	backlog []*responseWriter
 
+	priorities priorities
+
 	stateMu sync.Mutex
 	active  bool // what http.Server.ConnState was told last
 	over    bool // net/http tells it the last state now
@@ -211,6 +213,7 @@ func (sc *serverConn) start(in *incoming) {
 		return
 	}
 	st := c.newStream(in.stream)
+	st.priority = sc.priorityOf(in)
 	c.watchHealth()
 	st.declared = in.declared
 	st.handling, st.cancel = true, cancel

@@ -22,6 +22,7 @@ type peerSettings struct {
 	streams        uint32 // SETTINGS_MAX_CONCURRENT_STREAMS
 	headerList     uint32 // SETTINGS_MAX_HEADER_LIST_SIZE
 	connectAllowed bool   // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3)
+	noTree         uint32 // SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218 §2.1)
 }
 
 // ourSettings returns the SETTINGS frame that opens our direction.
@@ -37,7 +38,9 @@ func (c *conn) ourSettings() []http2.Setting {
 		// we never accept any (RFC 9113 §6.5.2, §8.4).
 		return append(s, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
 	}
-	s = append(s, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.limits.ConcurrentStreams)})
+	s = append(s,
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.limits.ConcurrentStreams)},
+		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1})
 	if c.allowConnect {
 		// RFC 8441 §3. It is never taken back: "A sender MUST NOT send a
 		// SETTINGS_ENABLE_CONNECT_PROTOCOL parameter with the value of 0 after
@@ -60,10 +63,18 @@ func (c *conn) onSettings(f *http2.SettingsFrame) error {
 	if c.peer.received && !c.glitches.take() {
 		return errGlitches
 	}
+	noTree := c.peer.noTree
 	for i := range f.NumSettings() {
 		if err := c.applySetting(f.Setting(i)); err != nil {
 			return err
 		}
+	}
+	if c.peer.received && c.peer.noTree != noTree {
+		// "Senders MUST NOT change the SETTINGS_NO_RFC7540_PRIORITIES value
+		// after the first SETTINGS frame. Receivers that detect a change MAY
+		// treat it as a connection error of type PROTOCOL_ERROR" (RFC 9218
+		// §2.1).
+		return connViolation(http2.ErrCodeProtocol, "NO_RFC7540_PRIORITIES changed")
 	}
 	if !c.peer.received {
 		c.peer.received = true
@@ -115,6 +126,13 @@ func (c *conn) applySetting(s http2.Setting) error {
 		// "Receipt of this parameter by a server does not have any effect"
 		// (RFC 8441 §3); remembering it does no harm.
 		c.peer.connectAllowed = s.Val == 1
+	case http2.SettingNoRFC7540Priorities:
+		if s.Val > 1 {
+			// "Any value other than 0 or 1 MUST be treated as a connection
+			// error […] of type PROTOCOL_ERROR" (RFC 9218 §2.1).
+			return connViolation(http2.ErrCodeProtocol, "invalid value of "+s.ID.String())
+		}
+		c.peer.noTree = s.Val
 	}
 	return nil
 }

@@ -32,9 +32,10 @@ type stream struct {
 
 	// The connection's lock guards these.
 	send      sender
-	recvEnded bool   // END_STREAM or a reset has arrived, or we have reset
-	gone      bool   // it has left the table
-	socket    bool   // an accepted extended CONNECT: only DATA from here on
+	recvEnded bool // END_STREAM or a reset has arrived, or we have reset
+	gone      bool // it has left the table
+	socket    bool // an accepted extended CONNECT: only DATA from here on
+	priority  priority
 	queue     *queue // where it waits to send, nil if it does not
 	prev      *stream
 	next      *stream
