@@ -24,7 +24,8 @@ import (
 //	  │ END, reset, CloseNow        ▼
 //	  └────────────────────────► aborted ────────────────────────────────► gone
 //
-// Conn.err is set on leaving open and tells why. Conn.over is closed when
+// CloseWrite sends our Close and stays in open, as far as reading goes, until the
+// peer's Close arrives, which is both. Conn.err is set on leaving open and tells why. Conn.over is closed when
 // nothing more is expected of the peer (its Close, or the end of its input).
 
 // fail records how the Conn ended and reports whether it was open until now.
@@ -116,6 +117,9 @@ func (c *Conn) closeHandshake(ctx context.Context, payload []byte, written chan<
 func (c *Conn) beginClose(ce *CloseError, written <-chan struct{}) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.goodbye != nil {
+		ce = c.goodbye.end // that is what the peer has been told
+	}
 	if !c.fail(ce) {
 		return false
 	}
@@ -193,8 +197,14 @@ func (c *Conn) setHandshaken(err error) {
 // Once the socket has ended, or is being closed, it does nothing, so that
 // "defer c.CloseNow()" is right in every function that accepts or dials: a Close
 // that still waits for the peer, on another goroutine, goes on. That wait is cut
-// short by its own context.
+// short by its own context. After CloseWrite it discards what is still to be
+// read, and the socket ends with the peer's answer or at CloseTimeout.
 func (c *Conn) CloseNow() error {
+	if g := c.goodbyeSaid(); g != nil && c.err.Load() == nil {
+		// This goroutine ends with the closing handshake, at CloseTimeout.
+		go c.Close(context.Background(), StatusNoStatusReceived, "")
+		return nil
+	}
 	ce := &CloseError{Code: StatusAbnormalClosure, Err: net.ErrClosed}
 	if c.fail(ce) {
 		c.setOver(ce)
@@ -213,7 +223,11 @@ func (c *Conn) isFinishing() bool {
 // answered with the same code (RFC 6455 §5.5.1), and then the stream ends. The
 // caller holds the reading gate.
 func (c *Conn) peerClosed(ctx context.Context, code StatusCode, reason string) error {
-	first := c.fail(&CloseError{Code: code, Reason: reason, Remote: true})
+	ce := c.goodbyeSaid()
+	if ce == nil {
+		ce = &CloseError{Code: code, Reason: reason, Remote: true}
+	}
+	first := c.fail(ce)
 	c.setOver(nil)
 	if first {
 		// A program that ends now has answered, if that was possible.

@@ -82,6 +82,7 @@ type Conn struct {
 	isGone     bool
 	finishing  bool            // both Close frames have passed, or we gave up on the peer
 	closing    <-chan struct{} // of the local Close, see beginClose; nil before one
+	goodbye    *goodbye        // of CloseWrite, nil before one
 	handshaken chan struct{}   // closed when the local closing handshake has its result
 	closeErr   error           // that result
 }

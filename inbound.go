@@ -68,13 +68,15 @@ type part struct {
 }
 
 // lockRead takes the reading gate for a read by the application. A Conn that
-// was closed on this side reads nothing more; one that the peer ended yields
-// first what was read ahead.
+// was closed on this side reads nothing more; one that the peer ended, also by
+// its answer to CloseWrite, yields first what was read ahead. A context that has
+// ended does not matter then: there is nothing to wait for.
 func (c *Conn) lockRead(ctx context.Context) error {
-	if ce := c.err.Load(); ce != nil && !ce.Remote {
+	ce := c.err.Load()
+	if ce != nil && !ce.Remote && ce != c.goodbyeSaid() {
 		return ce
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && ce == nil {
 		return err
 	}
 	if !c.reading.tryLock() && !c.reading.lock(ctx, nil) {

@@ -277,14 +277,7 @@ func (c *Conn) writeControl(ctx context.Context, op frame.Opcode, p []byte) erro
 
 // writeClose writes our Close frame, once.
 func (c *Conn) writeClose(ctx context.Context, payload []byte) error {
-	if !c.output.lock(ctx, nil) {
-		return ctx.Err()
-	}
-	defer c.unlockOutput()
-	if c.out.err != nil {
-		return c.out.err
-	}
-	return c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Close}, payload)
+	return c.writeCloseThen(ctx, payload, nil)
 }
 
 // writeFrame writes one frame. The caller holds the output gate.
