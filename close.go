@@ -223,6 +223,7 @@ func (c *Conn) isFinishing() bool {
 // answered with the same code (RFC 6455 §5.5.1), and then the stream ends. The
 // caller holds the reading gate.
 func (c *Conn) peerClosed(ctx context.Context, code StatusCode, reason string) error {
+	c.publishRead() // nobody reads for the application any more
 	ce := c.goodbyeSaid()
 	if ce == nil {
 		ce = &CloseError{Code: code, Reason: reason, Remote: true}

@@ -286,6 +286,7 @@ func (c *Conn) breach(err error) error {
 	case fe.Code == StatusPolicyViolation && !errors.Is(err, errControlFlood):
 		ce.Err = ErrTooManyFragments
 	}
+	c.publishRead() // nobody reads for the application any more
 	c.fail(ce)
 	c.setOver(ce)
 	c.finishAfter(ce.Code, ce.Reason, true)

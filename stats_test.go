@@ -61,3 +61,31 @@ func TestStatsCountBothDirections(t *testing.T) {
 		assert.Equal(t, e.near.WrittenBytes(), after.BytesWritten)
 	})
 }
+
+// What came before the end is counted when the end is known, although the rest of
+// the stream is being drained meanwhile.
+func TestStatsAreWholeWhenTheSocketHasEnded(t *testing.T) {
+	tests := []struct {
+		name   string
+		last   wstest.Frame
+		frames int64
+	}{
+		{"Close", wstest.Close(1000, ""), 3},
+		{"a frame that breaks a rule does not count", wstest.Close(999, ""), 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				e := socket{client: client}.open(t)
+				e.peer.Send(t, wstest.Text("x"), wstest.Ping(""), tt.last)
+				wantText(t, e.Conn, "x")
+				_, _, err := e.Read(t.Context())
+				require.Error(t, err)
+				stats := e.Stats()
+				assert.Equal(t, tt.frames, stats.FramesRead)
+				assert.EqualValues(t, 1, stats.MessagesRead)
+				assert.Equal(t, e.far.WrittenBytes(), stats.BytesRead)
+			})
+		})
+	}
+}
