@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // What a server can make a client read before there is a socket.
@@ -88,7 +89,7 @@ func exchange(ctx context.Context, nc net.Conn, req *http.Request, o *websocket.
 	if params.Buffered, err = in.buffer.Peek(in.buffer.Buffered()); err != nil {
 		return nil, resp, err
 	}
-	return websocket.New(newStream(nc, state), params), resp, nil
+	return tunnel.NewConn(ctx, newStream(nc, state), params), resp, nil
 }
 
 // tlsState returns the state of nc's TLS, once its handshake is complete. It is
@@ -172,6 +173,9 @@ func (a *answerReader) next(req *http.Request) (*http.Response, error) {
 		}
 		if resp.StatusCode >= 200 {
 			a.left = maxAnswer
+			if d := tunnel.DialingOf(req.Context()); d != nil {
+				a.left += int(d.RefusalLimit)
+			}
 			return resp, nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // Dial opens a socket at rawURL, whose scheme is wss, ws, https or http, on an
@@ -116,7 +117,7 @@ func (cc *ClientConn) dialReserved(ctx context.Context, req *http.Request, o *we
 	}
 	params := agreement.Params(true, o.Compression, o.Limits)
 	params.OnEnd = onEnd
-	return websocket.New(st, params), resp, nil
+	return tunnel.NewConn(ctx, st, params), resp, nil
 }
 
 // checkAnswer decides whether the response accepts the socket, and makes the

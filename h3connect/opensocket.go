@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 var (
@@ -47,7 +48,7 @@ func (c *clientConn) openSocket(ctx context.Context, req *http.Request, o *webso
 		fail:     c.fail,
 		released: func() { c.release(forSocket) },
 	}}
-	return websocket.New(s, agreement.Params(true, o.Compression, o.Limits)), resp, nil
+	return tunnel.NewConn(ctx, s, agreement.Params(true, o.Compression, o.Limits)), resp, nil
 }
 
 // openStream opens a stream once the server is known to take extended CONNECT:

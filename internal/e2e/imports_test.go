@@ -30,13 +30,14 @@ var allowed = map[string][]string{
 	"frame":              {},
 	"internal/deflate":   {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/internal/"},
 	".":                  {"frame", "internal/deflate"},
-	"internal/handshake": {".", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/text/"},
-	"internal/sockets":   {"."},
+	"internal/tunnel":    {"."},
+	"internal/handshake": {".", "internal/tunnel", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/text/"},
+	"internal/sockets":   {".", "internal/tunnel"},
 	"internal/registry":  {"."},
 	"h1upgrade":          {".", "internal/handshake", "internal/sockets"},
 	"h2connect":          {".", "internal/handshake", "internal/sockets", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
 	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "github.com/quic-go/", "golang.org/x/"},
-	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry"},
+	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/tunnel"},
 }
 
 // impure are standard packages that the codec does not link: it does no I/O, and

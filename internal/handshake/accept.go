@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // Negotiate decides on a request that [CheckUpgrade] or [CheckConnect] has found
@@ -17,6 +18,9 @@ import (
 func Negotiate(r *http.Request, secure bool, o *websocket.AcceptOptions) (Agreement, *websocket.HandshakeError) {
 	if e := checkVersion(r, o.AllowMissingVersion); e != nil {
 		return Agreement{}, e
+	}
+	if t := tunnel.AcceptingOf(r.Context()); t != nil {
+		return agreePassed(t, r)
 	}
 	if e := checkOrigin(r, secure, o); e != nil {
 		return Agreement{}, e
@@ -97,6 +101,7 @@ func choose(ours, offered []string) string {
 // too; it is off the RFC's path and does no harm.
 func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.AcceptOptions) {
 	addFields(h, o.Header)
+	addFields(h, a.fields)
 	if r.ProtoMajor == 1 {
 		h["Upgrade"] = []string{"websocket"}
 		h["Connection"] = []string{"Upgrade"}
@@ -118,6 +123,9 @@ func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.Acce
 // behind it, because what follows on it may have been meant as frames
 // (RFC 9931).
 func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
+	if t := tunnel.AcceptingOf(r.Context()); t != nil && t.Refuse != nil && t.Refuse(w, e) {
+		return
+	}
 	h := w.Header()
 	for name, values := range e.Header {
 		name = http.CanonicalHeaderKey(name)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tunnel"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -68,6 +69,10 @@ func Request(ctx context.Context, rawURL string, b websocket.Bootstrap, o *webso
 		r.Header[fieldKey] = []string{newKey()}
 	}
 	r.Header[fieldVersion] = []string{version}
+	if d := tunnel.DialingOf(ctx); d != nil {
+		offerPassed(r.Header, d)
+		return r.WithContext(ctx), nil
+	}
 	if len(o.Subprotocols) > 0 {
 		r.Header[fieldProtocol] = []string{strings.Join(o.Subprotocols, ", ")}
 	}

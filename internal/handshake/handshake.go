@@ -36,6 +36,8 @@ type Agreement struct {
 	Subprotocol string                   // "" for none
 	Deflate     *websocket.DeflateParams // nil: no permessage-deflate
 	Extensions  string                   // the response's Sec-WebSocket-Extensions, "" for none
+
+	fields http.Header // further fields of the response
 }
 
 // Params returns what websocket.New has to know of the handshake. The caller

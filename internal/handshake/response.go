@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tunnel"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -30,7 +31,11 @@ func CheckResponse(resp *http.Response, req *http.Request, o *websocket.DialOpti
 		o = &websocket.DialOptions{}
 	}
 	upgrade := req.Method == http.MethodGet
+	passed := tunnel.DialingOf(req.Context())
 	if !accepts(resp.StatusCode, upgrade) {
+		if passed != nil {
+			return Agreement{}, refusedPassed(resp, passed)
+		}
 		return Agreement{}, refused(resp)
 	}
 	fail := func(reason string, cause error) (Agreement, error) {
@@ -40,6 +45,9 @@ func CheckResponse(resp *http.Response, req *http.Request, o *websocket.DialOpti
 		if reason := checkSwitch(resp.Header, req.Header); reason != "" {
 			return fail(reason, nil)
 		}
+	}
+	if passed != nil {
+		return checkPassedAnswer(resp, req, passed)
 	}
 	var a Agreement
 	var err error

@@ -9,12 +9,13 @@ import (
 	"sync"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // A Set holds the open sockets of one server.
 type Set struct {
 	mu      sync.Mutex
-	conns   map[*websocket.Conn]struct{}
+	conns   map[tunnel.Socket]struct{}
 	closing bool          // GoAway was called
 	cut     bool          // CloseNow was called
 	empty   chan struct{} // closed when conns becomes empty after closing began
@@ -24,7 +25,7 @@ type Set struct {
 type scope struct {
 	set  *Set // nil: no server keeps track
 	mu   sync.Mutex
-	conn *websocket.Conn // the socket the handler accepted
+	conn tunnel.Socket // the socket the handler accepted
 }
 
 type scopeKey struct{}
@@ -40,18 +41,35 @@ func Handler(h http.Handler, set *Set) http.Handler {
 			h.ServeHTTP(w, r) // nothing to care for, or cared for by a Handler around this one
 			return
 		}
-		s := &scope{set: set}
-		returned := false
-		defer func() {
-			if returned {
-				s.end(websocket.StatusNormalClosure)
-				return
-			}
-			s.end(websocket.StatusInternalError)
-		}()
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, s)))
-		returned = true
+		serve(h, set, w, r)
 	})
+}
+
+// Nested returns h with a scope of its own inside the scope that a request has: a
+// socket ends with the call of h although the call around it goes on.
+func Nested(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var set *Set
+		if outer, _ := r.Context().Value(scopeKey{}).(*scope); outer != nil {
+			set = outer.set
+		}
+		serve(h, set, w, r)
+	})
+}
+
+// serve calls h with a scope.
+func serve(h http.Handler, set *Set, w http.ResponseWriter, r *http.Request) {
+	s := &scope{set: set}
+	returned := false
+	defer func() {
+		if returned {
+			s.end(websocket.StatusNormalClosure)
+			return
+		}
+		s.end(websocket.StatusInternalError)
+	}()
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, s)))
+	returned = true
 }
 
 func mayBecomeSocket(r *http.Request) bool {
@@ -62,16 +80,47 @@ func (s *scope) end(code websocket.StatusCode) {
 	s.mu.Lock()
 	c := s.conn
 	s.mu.Unlock()
-	if c != nil {
-		c.Close(context.Background(), code, "")
+	if c == nil {
+		return
+	}
+	c.Close(context.Background(), code, "")
+	if _, ok := c.(*websocket.Conn); !ok && s.set != nil {
+		s.set.remove(c)
+	}
+}
+
+// tie makes c, which is not a Conn, the scope's socket: it leaves the set with
+// the handler's call. Nil is nobody's; so is c without a scope but for r's
+// context.
+func (s *scope) tie(r *http.Request, c tunnel.Socket) {
+	switch {
+	case c == nil:
+	case s == nil:
+		context.AfterFunc(r.Context(), func() {
+			c.Close(context.Background(), websocket.StatusNormalClosure, "")
+		})
+	default:
+		s.mu.Lock()
+		s.conn = c
+		s.mu.Unlock()
+		if s.set != nil {
+			s.set.add(c)
+		}
 	}
 }
 
 // Accepted tells the scope of r that its handler accepted a socket: params is
 // what the socket is to be made with, and newConn makes it. Without a scope,
 // under a server that is not ours, the socket ends when r's context does.
+//
+// Where somebody wants the stream without a Conn the result is nil, and what they
+// have made of the stream takes the Conn's place.
 func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params) *websocket.Conn {
 	s, _ := r.Context().Value(scopeKey{}).(*scope)
+	if t := tunnel.AcceptingOf(r.Context()); t != nil {
+		s.tie(r, t.Take(stream, params.Buffered))
+		return nil
+	}
 	if s == nil {
 		c := websocket.New(stream, params)
 		context.AfterFunc(r.Context(), func() {
@@ -98,10 +147,10 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 	return c
 }
 
-func (s *Set) add(c *websocket.Conn) {
+func (s *Set) add(c tunnel.Socket) {
 	s.mu.Lock()
 	if s.conns == nil {
-		s.conns = make(map[*websocket.Conn]struct{})
+		s.conns = make(map[tunnel.Socket]struct{})
 	}
 	s.conns[c] = struct{}{}
 	closing, cut := s.closing, s.cut
@@ -114,7 +163,7 @@ func (s *Set) add(c *websocket.Conn) {
 	}
 }
 
-func (s *Set) remove(c *websocket.Conn) {
+func (s *Set) remove(c tunnel.Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -138,7 +187,7 @@ func (s *Set) Len() int {
 func (s *Set) GoAway(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	conns := make([]*websocket.Conn, 0, len(s.conns))
+	conns := make([]tunnel.Socket, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
@@ -180,7 +229,7 @@ func (s *Set) GoAway(ctx context.Context) error {
 func (s *Set) CloseNow() {
 	s.mu.Lock()
 	s.cut = true
-	conns := make([]*websocket.Conn, 0, len(s.conns))
+	conns := make([]tunnel.Socket, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
