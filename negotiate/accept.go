@@ -25,6 +25,9 @@ import (
 // HTTP/3 needs package h3connect in the program, which a program that serves
 // HTTP/3 has anyway.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
+	if b := bridgeOf(r); b != nil && r.ProtoMajor == 1 {
+		w, r = b.goNative(r)
+	}
 	switch r.ProtoMajor {
 	case 1:
 		return h1upgrade.Accept(w, r, o)

@@ -16,8 +16,9 @@ import (
 	"github.com/wsmux/websocket/negotiate"
 )
 
-// onEachWay runs a test on every transport twice: with the bootstrap's own
-// package at both ends, and with package negotiate in front of it.
+// onEachWay runs a test on every transport three times: with the bootstrap's own
+// package at both ends, with package negotiate in front of it, and with a handler
+// that knows HTTP/1.1 only behind a Bridge.
 func onEachWay(t *testing.T, test func(t *testing.T, tr transport)) {
 	t.Helper()
 	onEach(t, test)
@@ -27,6 +28,7 @@ func onEachWay(t *testing.T, test func(t *testing.T, tr transport)) {
 			test(t, tr.negotiated(t))
 		})
 	}
+	onBridges(t, test)
 }
 
 // negotiated returns the same transport with negotiate's Accept, Server and
