@@ -51,6 +51,7 @@ type Conn struct {
 	compression Compression // with the defaults filled in
 	limits      Limits      // with the defaults filled in
 	onEnd       func()
+	onHandle    func() error
 	start       time.Time // what clock counts from
 
 	reading       gate // guards in, and the right to call stream.Read
@@ -58,6 +59,7 @@ type Conn struct {
 	readInterrupt interrupt
 	readLimit     atomic.Int64 // Limits.Message as SetReadLimit left it
 	readingAhead  way          // of those who hold the reading gate for a control frame's sake
+	handling      atomic.Pointer[handling]
 
 	message  gate // held over a data message; guards deflater
 	deflater *deflate.Deflater
@@ -99,6 +101,7 @@ func New(s Stream, p Params) *Conn {
 		compression: p.Compression.resolve(),
 		limits:      p.Limits.resolve(),
 		onEnd:       p.OnEnd,
+		onHandle:    p.OnHandle,
 		start:       time.Now(),
 		over:        make(chan struct{}),
 		handshaken:  make(chan struct{}),

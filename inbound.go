@@ -73,11 +73,14 @@ type part struct {
 // ended does not matter then: there is nothing to wait for.
 func (c *Conn) lockRead(ctx context.Context) error {
 	ce := c.err.Load()
-	if ce != nil && !ce.Remote && ce != c.goodbyeSaid() {
+	if c.closedHere(ce) {
 		return ce
 	}
 	if err := ctx.Err(); err != nil && ce == nil {
 		return err
+	}
+	if c.handling.Load() != nil {
+		return errHandled
 	}
 	if !c.reading.tryLock() && !c.reading.lock(ctx, nil) {
 		return ctx.Err()
@@ -104,6 +107,25 @@ func (in *inbound) dropBuffer() {
 		readBuffers.Put(in.pooled)
 	}
 	in.buf, in.pooled, in.r, in.w = nil, nil, 0, 0
+}
+
+// closedHere reports whether ce, which may be nil, ended the Conn so that nothing
+// more is to be read.
+func (c *Conn) closedHere(ce *CloseError) bool {
+	return ce != nil && !ce.Remote && ce != c.goodbyeSaid()
+}
+
+// awaitInput waits until something has arrived that was not consumed. The caller
+// holds the reading gate.
+func (c *Conn) awaitInput(ctx context.Context) error {
+	in := &c.in
+	if ce := c.err.Load(); ce != nil && len(in.ahead) == 0 {
+		return ce
+	}
+	if in.r < in.w || in.open || len(in.ahead) > 0 || in.err != nil {
+		return nil
+	}
+	return c.fill(ctx)
 }
 
 // nextPart returns the next piece of a data message. Control frames on the way

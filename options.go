@@ -194,6 +194,11 @@ type Params struct {
 	// OnEnd, if not nil, is called once, on a goroutine of its own, when the
 	// Conn has ended and released its stream.
 	OnEnd func()
+
+	// OnHandle, if not nil, is called by [Conn.Handle]: the socket is to outlive
+	// the HTTP handler that accepted it. If it cannot, OnHandle returns the
+	// error that Handle returns.
+	OnHandle func() error
 }
 
 // DeflateParams is permessage-deflate as both sides agreed on it (RFC 7692

@@ -33,7 +33,8 @@ const answerTimeout = 10 * time.Second
 // Fields that w.Header() holds are sent with the acceptance, before those of
 // o.Header, unless they speak of content or belong to the handshake.
 //
-// The Conn ends with the handler at the latest. It owns the connection, and
+// The Conn ends with the handler at the latest, unless it is handed to a
+// websocket.Handler. It owns the connection, and
 // neither w nor r.Body may be used any more.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {

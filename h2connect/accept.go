@@ -15,12 +15,14 @@ import (
 // for a request that came in another way.
 //
 // The handler goes on with the socket and returns when it is done: that ends the
-// socket with status 1000, a panic with 1011. w may be wrapped, if its Unwrap
+// socket with status 1000, a panic with 1011; or it hands the socket to a
+// websocket.Handler and returns at once. w may be wrapped, if its Unwrap
 // method says by what, as http.ResponseController demands.
 //
 // Under an HTTP/2 server that is not this package's, net/http's or
 // golang.org/x/net's with GODEBUG=http2xconnect=1, Accept works too. The socket
-// then ends abruptly when its handler returns without closing it.
+// then ends abruptly when its handler returns without closing it, and cannot be
+// handed to a websocket.Handler.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {
 		o = &websocket.AcceptOptions{}
@@ -51,6 +53,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	if err != nil {
 		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket", Err: err}
 	}
+	params.OnHandle = st.outlive
 	return sockets.Accepted(r, st, params), nil
 }
 

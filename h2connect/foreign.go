@@ -3,6 +3,7 @@ package h2connect
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -81,8 +82,12 @@ func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Para
 	f.readable.L = &f.mu
 	go f.readLoop()
 	go f.watch()
+	params.OnHandle = func() error { return errForeignHandler }
 	return sockets.Accepted(r, f, params), nil
 }
+
+// errForeignHandler: the server ends a stream when its handler returns.
+var errForeignHandler = fmt.Errorf("h2connect: under this HTTP server a socket ends with its HTTP handler and cannot have a websocket.Handler: %w", websocket.ErrNotSupported)
 
 // watch is the goroutine that notices the end of the handler, which it waits
 // for.

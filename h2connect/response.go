@@ -317,7 +317,9 @@ func (w *responseWriter) finish() {
 	if w.accepted {
 		w.done.Store(true)
 		w.st.cancel(errHandlerDone)
-		w.st.Close()
+		if !w.st.livesOn() {
+			w.st.Close()
+		}
 		return
 	}
 	if w.snapshot == nil {

@@ -36,6 +36,7 @@ type stream struct {
 	gone      bool // it has left the table
 	socket    bool // an accepted extended CONNECT: only DATA from here on
 	priority  priority
+	outlives  bool   // a socket that does not end with its HTTP handler
 	queue     *queue // where it waits to send, nil if it does not
 	prev      *stream
 	next      *stream
@@ -371,4 +372,19 @@ func (st *stream) isSocket() bool {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	return st.socket
+}
+
+// outlive makes a socket independent of its HTTP handler.
+func (st *stream) outlive() error {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.outlives = true
+	return nil
+}
+
+// livesOn reports whether the stream does not end with its HTTP handler.
+func (st *stream) livesOn() bool {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return st.outlives
 }

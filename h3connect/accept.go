@@ -31,7 +31,7 @@ import (
 // they have an Unwrap method as http.ResponseController knows it. o may be nil.
 //
 // Under a Server or after ConfigureServer the socket lives no longer than the
-// handler that accepted it. Under an http3.Server as it is, which takes no
+// handler that accepted it, unless it is handed to a websocket.Handler. Under an http3.Server as it is, which takes no
 // interest in a stream that was taken over, it lives until it is closed.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {
@@ -70,7 +70,11 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	// which on http3 ends with our sending direction: with the first Close
 	// frame, or when a peer that has something to say stops listening.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
-	return sockets.Accepted(r, s, agreement.Params(false, o.Compression, o.Limits)), nil
+	params := agreement.Params(false, o.Compression, o.Limits)
+	if sc := scopeOf(r.Context()); sc != nil {
+		params.OnHandle = sc.handled
+	}
+	return sockets.Accepted(r, s, params), nil
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) error {
@@ -161,7 +165,7 @@ func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (*stream, erro
 	l.remote, _ = r.Context().Value(http3.RemoteAddrContextKey).(net.Addr)
 	if sc := scopeOf(r.Context()); sc != nil {
 		sc.accepted()
-		l.fail, l.released = sc.conn.fail, sc.cancel
+		l.fail, l.released = sc.conn.fail, sc.released
 	}
 	return &stream{qs: qs, link: l}, nil
 }

@@ -127,7 +127,12 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	defer c.end()
+	handled := false // by a websocket.Handler: its end is the request's
+	defer func() {
+		if !handled {
+			c.end()
+		}
+	}()
 	if countFields(r.Header) > maxFields {
 		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 		return
@@ -137,7 +142,7 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sc, r := newScope(c, r)
-	defer sc.cancel()
+	defer func() { handled = sc.returned() }()
 	s.h.ServeHTTP(w, r)
 }
 
@@ -159,6 +164,11 @@ type scope struct {
 	conn   *serverConn
 	cancel context.CancelFunc
 	stop   func() bool // ends the tie to http3's context
+
+	mu       sync.Mutex
+	outlives bool // the socket has a websocket.Handler
+	over     bool // the HTTP handler has returned
+	gone     bool // the stream was released
 }
 
 func newScope(c *serverConn, r *http.Request) (*scope, *http.Request) {
@@ -175,6 +185,35 @@ func scopeOf(ctx context.Context) *scope {
 }
 
 func (s *scope) accepted() { s.stop() }
+
+// handled says that the socket is to outlive its HTTP handler.
+func (s *scope) handled() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outlives = true
+	return nil
+}
+
+// returned says that the HTTP handler has returned, and reports whether the
+// socket lives on.
+func (s *scope) returned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel()
+	s.over = true
+	return s.outlives && !s.gone
+}
+
+// released says that the socket's stream has been released.
+func (s *scope) released() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel()
+	if s.outlives && s.over && !s.gone {
+		s.conn.end()
+	}
+	s.gone = true
+}
 
 // A serverConn is what we know of a connection of a server. Its timer closes it
 // if there is no request on it for the time of idle.

@@ -26,6 +26,8 @@ type scope struct {
 	set  *Set // nil: no server keeps track
 	mu   sync.Mutex
 	conn tunnel.Socket // the socket the handler accepted
+
+	outlives bool // it has a websocket.Handler
 }
 
 type scopeKey struct{}
@@ -34,7 +36,8 @@ type scopeKey struct{}
 // a socket accepted inside the call is added to set (which may be nil) and ends
 // with the call, with status 1000 if the handler returns and 1011 if it panics
 // (the close matrix's C12 and C13). The call lasts until the closing handshake
-// is over, which is never longer than the socket's CloseTimeout.
+// is over, which is never longer than the socket's CloseTimeout. A socket that
+// was given a websocket.Handler outlives a handler that returns.
 func Handler(h http.Handler, set *Set) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !mayBecomeSocket(r) || r.Context().Value(scopeKey{}) != nil {
@@ -63,10 +66,10 @@ func serve(h http.Handler, set *Set, w http.ResponseWriter, r *http.Request) {
 	returned := false
 	defer func() {
 		if returned {
-			s.end(websocket.StatusNormalClosure)
+			s.end(websocket.StatusNormalClosure, false)
 			return
 		}
-		s.end(websocket.StatusInternalError)
+		s.end(websocket.StatusInternalError, true)
 	}()
 	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, s)))
 	returned = true
@@ -76,11 +79,11 @@ func mayBecomeSocket(r *http.Request) bool {
 	return r.Method == http.MethodConnect || r.Header["Upgrade"] != nil
 }
 
-func (s *scope) end(code websocket.StatusCode) {
+func (s *scope) end(code websocket.StatusCode, panicked bool) {
 	s.mu.Lock()
-	c := s.conn
+	c, outlives := s.conn, s.outlives && !panicked
 	s.mu.Unlock()
-	if c == nil {
+	if c == nil || outlives {
 		return
 	}
 	c.Close(context.Background(), code, "")
@@ -110,8 +113,8 @@ func (s *scope) tie(r *http.Request, c tunnel.Socket) {
 }
 
 // Accepted tells the scope of r that its handler accepted a socket: params is
-// what the socket is to be made with, and newConn makes it. Without a scope,
-// under a server that is not ours, the socket ends when r's context does.
+// what the socket is to be made with. Without a scope, under a server that is not
+// ours, the socket ends when r's context does, unless it is handled.
 //
 // Where somebody wants the stream without a Conn the result is nil, and what they
 // have made of the stream takes the Conn's place.
@@ -121,13 +124,32 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 		s.tie(r, t.Take(stream, params.Buffered))
 		return nil
 	}
+	before := params.OnHandle
+	onHandle := func(outlives func()) func() error {
+		return func() error {
+			if before != nil {
+				if err := before(); err != nil {
+					return err
+				}
+			}
+			outlives()
+			return nil
+		}
+	}
 	if s == nil {
+		var stop func() bool
+		params.OnHandle = onHandle(func() { stop() })
 		c := websocket.New(stream, params)
-		context.AfterFunc(r.Context(), func() {
+		stop = context.AfterFunc(r.Context(), func() {
 			c.Close(context.Background(), websocket.StatusNormalClosure, "")
 		})
 		return c
 	}
+	params.OnHandle = onHandle(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.outlives = true
+	})
 	var c *websocket.Conn
 	made := make(chan struct{})
 	if s.set != nil {
