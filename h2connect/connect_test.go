@@ -84,7 +84,7 @@ func TestXCRequestsThatAreAnswered(t *testing.T) {
 		end    bool
 		status string
 	}{
-		{"XC-03 :scheme is not the connection's", with(connect(), ":scheme", "https"), false, "400"},
+		{"XC-03 another :scheme", with(connect(), ":scheme", "ftp"), false, "400"},
 		{"XC-06 another protocol", with(connect(), ":protocol", "connect-udp"), false, "501"},
 		{"XC-08 no version", with(connect(), "sec-websocket-version", "-"), false, "400"},
 		{"XC-08 version 8", with(connect(), "sec-websocket-version", "8"), false, "400"},
@@ -140,6 +140,7 @@ func TestXC06AndXC09AcceptedRequests(t *testing.T) {
 		accept string
 	}{
 		{"as browsers ask", connect("origin", "http://localhost"), ""},
+		{"XC-03 :scheme https, from a proxy that ends TLS", with(connect(), ":scheme", "https"), ""},
 		{"XC-06 in another case", with(connect(), ":protocol", "WebSocket"), ""},
 		{"XC-09 with a key", connect("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},
 		{"XC-09 with a malformed key", connect("sec-websocket-key", "short"), ""},

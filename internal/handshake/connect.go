@@ -166,11 +166,11 @@ func (c *Connect) refused() *websocket.HandshakeError {
 	// "The scheme of the target URI […] MUST be 'https' for 'wss'-schemed
 	// WebSockets and 'http' for 'ws'-schemed WebSockets."
 	// https://www.rfc-editor.org/rfc/rfc8441#section-5
-	scheme := "http"
-	if c.TLS {
-		scheme = "https"
-	}
-	if !strings.EqualFold(c.Scheme, scheme) {
+	//
+	// The target's, not the connection's: a proxy that ends TLS asks for an
+	// https target without it (RFC 9113 §8.3.1). The other way round nobody
+	// has reason to.
+	if !strings.EqualFold(c.Scheme, "https") && (c.TLS || !strings.EqualFold(c.Scheme, "http")) {
 		return refusal(http.StatusBadRequest, "the :scheme is not the connection's", nil)
 	}
 	if c.EndStream {

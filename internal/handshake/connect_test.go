@@ -31,6 +31,7 @@ func TestCheckConnectAccepts(t *testing.T) {
 		"RFC 8441 §5.1":           nil,
 		"XC-06 in another case":   func(c *Connect) { c.Protocol = "WebSocket" },
 		"cleartext":               func(c *Connect) { c.TLS, c.Scheme = false, "http" },
+		"XC-03 https without TLS": func(c *Connect) { c.TLS = false }, // from a proxy that ends TLS
 		"host equal to authority": with("Host", "EXAMPLE.com:443"),
 		"te: trailers":            with("Te", "trailers"),
 		"IPv6":                    func(c *Connect) { c.Authority = "[::1]:8443" },
@@ -97,7 +98,7 @@ func TestCheckConnectRefuses(t *testing.T) {
 		{name: "XC-03 ftp", edit: func(c *Connect) { c.Scheme = "ftp" }, status: 400},
 		{name: "XC-03 wss", edit: func(c *Connect) { c.Scheme = "wss" }, status: 400},
 		{name: "XC-03 http over TLS", edit: func(c *Connect) { c.Scheme = "http" }, status: 400},
-		{name: "XC-03 https without TLS", edit: func(c *Connect) { c.TLS = false }, status: 400},
+		{name: "XC-03 ftp without TLS", edit: func(c *Connect) { c.TLS, c.Scheme = false, "ftp" }, status: 400},
 		{name: "XC-06 connect-udp", edit: func(c *Connect) { c.Protocol = "connect-udp" }, status: 501},
 		{name: "XC-06 webtransport", edit: func(c *Connect) { c.Protocol = "webtransport" }, status: 501},
 		{name: "XC-11 END_STREAM", edit: func(c *Connect) { c.EndStream = true }, status: 400},
