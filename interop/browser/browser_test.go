@@ -9,17 +9,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
-// services are the ways of serving that each browser is run on.
+// services are the ways of serving that each browser is run on, with what the
+// matrix calls the transport.
 var services = []struct {
-	name    string
-	service service
+	name      string
+	transport string
+	service   service
 }{
-	{"cleartext HTTP1", service{cleartext: true}},
-	{"HTTP1", service{noExtendedConnect: true}},
-	{"HTTP2", service{}},
-	{"HTTP3", service{http3: true}},
+	{"cleartext HTTP1", "h1c", service{cleartext: true}},
+	{"HTTP1", "h1", service{noExtendedConnect: true}},
+	{"HTTP2", "h2", service{}},
+	{"HTTP3", "h3", service{http3: true}},
 }
 
 // Chromium's sockets follow its pages: over HTTP/2 and, where it is told to, over
@@ -29,8 +32,9 @@ func TestChromium(t *testing.T) {
 	b := findChromium(t)
 	for _, on := range services {
 		t.Run(on.name, func(t *testing.T) {
+			row := matrix.Row{Peer: "Chromium", Role: matrix.Client, Transport: on.transport}
 			r := newRun(t, on.name, on.service, "127.0.0.1")
-			r.browse(t, b)
+			r.browse(t, b, "")
 			w := wanted{
 				offer:  "permessage-deflate; client_max_window_bits",
 				unload: websocket.StatusGoingAway,
@@ -49,7 +53,7 @@ func TestChromium(t *testing.T) {
 				// Chromium's own queue.
 				w.page, w.socket, w.unload = "h2", websocket.HTTP2, websocket.StatusAbnormalClosure
 			}
-			r.check(t, w)
+			r.check(t, row, w)
 			if w.socket != websocket.HTTP1 {
 				r.checkSingleConnection(t)
 			}
@@ -63,8 +67,9 @@ func TestFirefox(t *testing.T) {
 	b := findFirefox(t)
 	for _, on := range services {
 		t.Run(on.name, func(t *testing.T) {
+			row := matrix.Row{Peer: "Firefox", Role: matrix.Client, Transport: on.transport}
 			r := newRun(t, on.name, on.service, "localhost")
-			r.browse(t, b)
+			r.browse(t, b, "")
 			w := wanted{
 				offer:            "permessage-deflate",
 				unload:           websocket.StatusGoingAway,
@@ -78,10 +83,11 @@ func TestFirefox(t *testing.T) {
 				w.page = "h2"
 			case on.service.http3:
 				w.page, w.socket = "h3", websocket.HTTP2
+				row.Transport = "h2, page h3"
 			default:
 				w.page, w.socket = "h2", websocket.HTTP2
 			}
-			r.check(t, w)
+			r.check(t, row, w)
 			if w.socket == websocket.HTTP2 {
 				r.checkRetired(t)
 			}
@@ -89,9 +95,45 @@ func TestFirefox(t *testing.T) {
 	}
 }
 
-// RST_STREAM HTTP_1_1_REQUIRED sends Chromium, and nobody else, to HTTP/1.1.
+// RST_STREAM HTTP_1_1_REQUIRED sends Chromium to HTTP/1.1, at once and for the
+// sockets that follow. Firefox asks nobody again.
 func TestHTTP11Required(t *testing.T) {
-	t.Skip("missing: no handler of h2connect can answer with RST_STREAM HTTP_1_1_REQUIRED")
+	t.Run("Chromium", func(t *testing.T) {
+		b := findChromium(t)
+		row := matrix.Row{Peer: "Chromium", Role: matrix.Client, Transport: "h2"}
+		row.Run(t, "HTTP_1_1_REQUIRED", func(t *testing.T) {
+			r := newRun(t, "HTTP_1_1_REQUIRED", service{}, "127.0.0.1")
+			r.browse(t, b, "http1-required")
+			r.checkCase(t, "http1-required")
+			assert.Equal(t, "open, open, open", r.results[0].Seen)
+			list := r.site.record.of("http1-required")
+			require.Len(t, list, 4)
+			assert.Equal(t, websocket.HTTP2, list[0].bootstrap)
+			assert.ErrorIs(t, list[0].refused, errOnlyHTTP1)
+			for _, s := range list[1:] {
+				assert.Equal(t, websocket.HTTP1, s.bootstrap)
+				assertClosed(t, s, websocket.StatusNormalClosure, "", true)
+			}
+			row.Record(t, "HTTP_1_1_REQUIRED", "h1")
+		})
+	})
+	t.Run("Firefox", func(t *testing.T) {
+		b := findFirefox(t)
+		row := matrix.Row{Peer: "Firefox", Role: matrix.Client, Transport: "h2"}
+		row.Run(t, "HTTP_1_1_REQUIRED", func(t *testing.T) {
+			r := newRun(t, "HTTP_1_1_REQUIRED", service{}, "localhost")
+			r.browse(t, b, "http1-required")
+			r.checkCase(t, "http1-required")
+			assert.Equal(t, "1006, 1006, 1006", r.results[0].Seen)
+			list := r.site.record.of("http1-required")
+			require.Len(t, list, 3)
+			for _, s := range list {
+				assert.Equal(t, websocket.HTTP2, s.bootstrap)
+				assert.ErrorIs(t, s.refused, errOnlyHTTP1)
+			}
+			row.Record(t, "HTTP_1_1_REQUIRED", "1006")
+		})
+	})
 }
 
 // checkSingleConnection wants everything of the page's site on one connection,

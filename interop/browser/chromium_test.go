@@ -5,14 +5,17 @@ package browser
 import (
 	"fmt"
 	"testing"
+
+	"github.com/wsmux/websocket/interop/internal/matrix"
+	"github.com/wsmux/websocket/interop/internal/program"
 )
 
 // chromium is Chromium, or Chrome.
 type chromium struct{ path, says string }
 
 func findChromium(t *testing.T) chromium {
-	path := look(t, "chromium", "chromium-browser", "google-chrome")
-	return chromium{path, versionOf(t, path)}
+	path := matrix.Program(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
+	return chromium{path, program.Version(t, path, "--version")}
 }
 
 func (c chromium) version() string { return c.says }
@@ -27,7 +30,7 @@ func (c chromium) command(t *testing.T, site, other *site, url, screenshot strin
 		"--disable-breakpad", "--disable-default-apps", "--disable-extensions",
 		"--user-data-dir=" + t.TempDir(),
 		"--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-		"--ignore-certificate-errors-spki-list=" + site.identity.spki,
+		"--ignore-certificate-errors-spki-list=" + site.identity.SPKI(),
 		"--screenshot=" + screenshot, "--window-size=1000,1100",
 		fmt.Sprintf("--timeout=%d", patience.Milliseconds()),
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,6 +81,32 @@ func pings(ctx context.Context, c *websocket.Conn, _ *http.Request) error {
 		return err
 	}
 	return c.Close(ctx, websocket.StatusNormalClosure, "")
+}
+
+// fragments sends each message back in fragments of 20,000 bytes and an empty one,
+// with Pings between them.
+func fragments(ctx context.Context, c *websocket.Conn, _ *http.Request) error {
+	for {
+		kind, p, err := c.Read(ctx)
+		if err != nil {
+			return err
+		}
+		w, err := c.Writer(ctx, kind)
+		if err != nil {
+			return err
+		}
+		for piece := range slices.Chunk(p, 20_000) {
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
+			if err := c.Ping(ctx); err != nil {
+				return err
+			}
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+	}
 }
 
 // order sends numbered messages while it reads the page's.

@@ -11,14 +11,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/interop/internal/matrix"
+	"github.com/wsmux/websocket/interop/internal/program"
 )
 
 // firefox is Firefox. Its profiles are made with certutil.
 type firefox struct{ path, certutil, says string }
 
 func findFirefox(t *testing.T) firefox {
-	path, certutil := look(t, "firefox", "firefox-esr"), look(t, "certutil")
-	return firefox{path, certutil, versionOf(t, path)}
+	path, certutil := matrix.Program(t, "Firefox", "firefox", "firefox-esr"), matrix.Program(t, "Firefox", "certutil")
+	return firefox{path, certutil, program.Version(t, path, "--version")}
 }
 
 func (f firefox) version() string { return f.says }
@@ -71,7 +73,7 @@ func (f firefox) profile(t *testing.T, site *site) string {
 	database := "sql:" + dir
 	for _, args := range [][]string{
 		{"-N", "-d", database, "--empty-password"},
-		{"-A", "-d", database, "-n", "browser tests", "-t", "C,,", "-i", site.identity.writeAuthority(t)},
+		{"-A", "-d", database, "-n", "browser tests", "-t", "C,,", "-i", site.identity.AuthorityFile(t)},
 	} {
 		out, err := exec.Command(f.certutil, args...).CombinedOutput()
 		require.NoError(t, err, "%s", out)

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -111,6 +112,25 @@ func (c *record) await(ctx context.Context, test string) ([]*socket, error) {
 // A conversation is what a handler does with its socket. It returns what the
 // socket ended with.
 type conversation func(ctx context.Context, c *websocket.Conn, r *http.Request) error
+
+// onlyHTTP1 returns a handler that lets no socket in over HTTP/2, by way of the one
+// answer on which a client may ask again.
+func (s *site) onlyHTTP1(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 {
+			h(w, r)
+			return
+		}
+		entry := s.record.enter(r, s.census.of(r))
+		defer close(entry.done)
+		entry.refused = errOnlyHTTP1
+		if err := h2connect.RequireHTTP1(w); err != nil {
+			entry.refused = err
+		}
+	}
+}
+
+var errOnlyHTTP1 = errors.New("told to use HTTP/1.1")
 
 // accept returns a handler that accepts sockets with o, converses, and keeps
 // record of both.

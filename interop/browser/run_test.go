@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/interop/internal/authority"
+	"github.com/wsmux/websocket/interop/internal/program"
 )
 
 // patience is how long a run may take, and endPatience how long the server may
@@ -67,7 +69,7 @@ type browser interface {
 // newRun starts the sites. otherName is what the page calls the other site.
 func newRun(t *testing.T, name string, v service, otherName string) *run {
 	r := &run{name: name, done: make(chan struct{})}
-	id := newIdentity(t)
+	id := authority.New(t)
 	r.site = newSite(t, v, id, "127.0.0.1", "")
 	r.other = newSite(t, v, id, otherName, r.site.origin)
 	mux := r.site.mux
@@ -108,29 +110,32 @@ func newRun(t *testing.T, name string, v service, otherName string) *run {
 	return r
 }
 
-// browse has the browser run the page's cases, and waits until the server has
-// seen the end of all sockets.
-func (r *run) browse(t *testing.T, b browser) {
+// browse has the browser run the page's cases, or the special one if that is not
+// empty, and waits until the server has seen the end of all sockets.
+func (r *run) browse(t *testing.T, b browser, special string) {
 	shot := filepath.Join(screenshots(t), strings.ReplaceAll(t.Name(), "/", "-")+".png")
 	query := url.Values{"other": {r.other.origin}, "run": {r.name}}
+	if special != "" {
+		query.Set("special", special)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	p := startProgram(t, b.command(t, r.site, r.other, r.site.origin+"/page/?"+query.Encode(), shot))
+	p := program.Start(t, b.command(t, r.site, r.other, r.site.origin+"/page/?"+query.Encode(), shot), "MOZ_CRASHREPORTER_DISABLE=1")
 	select {
 	case <-r.done:
-	case <-p.ended:
-		require.FailNow(t, "the browser ended before the page was done", "%v\n%s", p.err, p.output())
+	case <-p.Ended():
+		require.FailNow(t, "the browser ended before the page was done", "%v\n%s", p.Err(), p.Tail())
 	case <-ctx.Done():
 		r.log(t, b)
-		require.FailNow(t, "the page is not done", "%s", p.output())
+		require.FailNow(t, "the page is not done", "%s", p.Tail())
 	}
 	select {
-	case <-p.ended:
+	case <-p.Ended():
 		assert.FileExists(t, shot)
 	case <-ctx.Done():
-		assert.Fail(t, "the browser does not end", "%s", p.output())
+		assert.Fail(t, "the browser does not end", "%s", p.Tail())
 	}
-	p.kill()
+	p.Kill()
 	ctx, cancel = context.WithTimeout(t.Context(), endPatience)
 	defer cancel()
 	for _, s := range []*site{r.site, r.other} {

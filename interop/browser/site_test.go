@@ -4,7 +4,6 @@ package browser
 
 import (
 	"context"
-	"crypto/tls"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/h3connect"
+	"github.com/wsmux/websocket/interop/internal/authority"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -37,7 +37,7 @@ type service struct {
 // A site is one origin, with its server and what that has seen.
 type site struct {
 	service  service
-	identity *identity
+	identity *authority.Identity
 	name     string // "127.0.0.1" or "localhost", for browsers
 	addr     string // "127.0.0.1:port"
 	host     string // name:port
@@ -55,7 +55,7 @@ type site struct {
 }
 
 // newSite starts a site. It is closed at the end of the test.
-func newSite(t *testing.T, v service, id *identity, name, friend string) *site {
+func newSite(t *testing.T, v service, id *authority.Identity, name, friend string) *site {
 	s := &site{
 		service:  v,
 		identity: id,
@@ -85,7 +85,7 @@ func (s *site) start(addr string) error {
 	}
 	s.server = &negotiate.Server{
 		Handler:     s,
-		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{s.identity.certificate}},
+		TLSConfig:   s.identity.ServerConfig(),
 		HTTP2:       &h2connect.Server{DisableExtendedConnect: s.service.noExtendedConnect},
 		ConnContext: s.census.connContext,
 	}
@@ -168,6 +168,8 @@ func (s *site) routeSockets() {
 	s.mux.HandleFunc("/return", s.accept(options(nil), func(context.Context, *websocket.Conn, *http.Request) error { return nil }))
 	s.mux.HandleFunc("/panic", s.accept(options(nil), func(context.Context, *websocket.Conn, *http.Request) error { panic("as asked") }))
 	s.mux.HandleFunc("/cut", s.accept(options(nil), cut))
+	s.mux.HandleFunc("/fragments", s.accept(options(nil), fragments))
+	s.mux.HandleFunc("/http1", s.onlyHTTP1(s.accept(options(nil), echo)))
 	s.mux.HandleFunc("/pings", s.accept(options(nil), pings))
 	s.mux.HandleFunc("/order", s.accept(options(nil), order))
 	s.mux.HandleFunc("/stalled", s.accept(options(nil), s.stalled))

@@ -23,20 +23,14 @@ type wanted struct {
 	lenientProtocols bool                 // it takes an answer without any of its subprotocols
 }
 
-// check compares what the page and the sites saw with what is wanted.
-func (r *run) check(t *testing.T, w wanted) {
-	r.checkPage(t, w)
-	r.checkSharing(t, w)
+// checkHandshakes checks the request for every socket.
+func (r *run) checkHandshakes(t *testing.T, w wanted) {
 	for _, s := range r.site.record.of("") {
 		r.checkHandshake(t, r.site, s, w)
 	}
 	for _, s := range r.other.record.of("") {
 		r.checkHandshake(t, r.other, s, w)
 	}
-	r.checkRefusals(t, w)
-	r.checkEnds(t, w)
-	r.checkClosedBy(t)
-	r.checkCompression(t, w)
 }
 
 // checkHandshake wants the request for a socket as RFC 6455 §4.1 and RFC 8441 §5
@@ -100,7 +94,7 @@ func (r *run) checkRefusals(t *testing.T, w wanted) {
 func (r *run) checkEnds(t *testing.T, w wanted) {
 	for test, n := range map[string]int{
 		"text": 1, "binary": 1, "blob": 1, "deflate": 1, "takeover": 1, "window": 1, "subprotocol": 1,
-		"stalled-beside": 1, "reconnect": 30,
+		"stalled-beside": 1, "reconnect": 30, "fragments": 1,
 	} {
 		assertAllClosed(t, r.site.record.of(test), n, websocket.StatusNormalClosure, "", true)
 	}
@@ -131,7 +125,7 @@ func (r *run) checkEnds(t *testing.T, w wanted) {
 
 // checkClosedBy wants the closing handshakes that the site began to have been
 // completed: Close returned nil.
-func (r *run) checkClosedBy(t *testing.T) {
+func (r *run) checkClosedBy(t *testing.T, _ wanted) {
 	for test, n := range map[string]int{
 		"query": 1, "cookies": 1, "server-closes": 9, "both-close": 20, "handler-returns": 1,
 		"reset": 1, "pings": 1, "order": 1, "stalled": 1,

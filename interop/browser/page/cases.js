@@ -176,6 +176,14 @@ const cases = {
     return seen;
   },
 
+  async fragments(name) {
+    const socket = await open("/fragments", name);
+    await socket.echo(text(400000));
+    await socket.echo(bytes(400000));
+    wantEnd(await socket.close(1000), 1000, "", true);
+    return "20 and an empty one, each followed by a ping";
+  },
+
   async order(name) {
     const socket = await open("/order?messages=3000", name);
     for (let i = 0; i < 3000; i++) socket.send(String(i));
@@ -300,6 +308,26 @@ const cases = {
     await socket.echo("left open");
     window.left = socket;
     return "left open";
+  },
+};
+
+// Cases that are run only where they are asked for.
+const special = {
+  // The server resets a socket's stream with HTTP_1_1_REQUIRED.
+  async "http1-required"(name) {
+    const seen = [];
+    for (let i = 0; i < 3; i++) {
+      const socket = new Socket(address("/http1", name));
+      if (await socket.opened.then(() => true, () => false)) {
+        await socket.echo(text(1000));
+        wantEnd(await socket.close(1000), 1000, "", true);
+        seen.push("open");
+      } else {
+        wantEnd(await socket.closed, 1006, "", false);
+        seen.push("1006");
+      }
+    }
+    return seen.join(", ");
   },
 };
 

@@ -46,7 +46,8 @@ async function main() {
   about("Browser", navigator.userAgent);
   about("Run", query.get("run"));
   about("This page came by", performance.getEntriesByType("navigation")[0].nextHopProtocol);
-  for (const [name, test] of Object.entries(cases)) {
+  const chosen = query.has("special") ? { [query.get("special")]: special[query.get("special")] } : cases;
+  for (const [name, test] of Object.entries(chosen)) {
     const result = await run(name, test);
     show(result);
     await post("/result", result);

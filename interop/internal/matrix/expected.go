@@ -102,6 +102,10 @@ func (f *Found) Compare(expected Cells) []string {
 		diff = append(diff, fmt.Sprintf("matrix: %v, %s: ", r, feature)+fmt.Sprintf(format, args...))
 	}
 	for _, r := range f.Cells.rows() {
+		if expected[r] == nil {
+			diff = append(diff, fmt.Sprintf("matrix: %v: found %d cells, but the row is not in expected.json", r, len(f.Cells[r])))
+			continue
+		}
 		for _, feature := range slices.Sorted(maps.Keys(f.Cells[r])) {
 			got := f.Cells[r][feature]
 			want, ok := expected[r][feature]
@@ -118,6 +122,10 @@ func (f *Found) Compare(expected Cells) []string {
 	}
 	for _, r := range expected.rows() {
 		if _, missing := f.Missing[r.Peer]; r.Suite != f.Suite || missing {
+			continue
+		}
+		if f.Cells[r] == nil {
+			diff = append(diff, fmt.Sprintf("matrix: %v: found nothing, expected %d cells", r, len(expected[r])))
 			continue
 		}
 		for _, feature := range slices.Sorted(maps.Keys(expected[r])) {

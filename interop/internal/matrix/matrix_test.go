@@ -36,7 +36,11 @@ func TestCompareFindsEveryKindOfDifference(t *testing.T) {
 		{"a cell more", Found{Cells: Cells{one: {Echo: OK, Ping: OK, Deflate: OK, "requests": "100 of 100"}, two: {Echo: OK}}},
 			[]string{`matrix: s: one (client) h2, deflate: found "ok", which is not in expected.json`}},
 		{"a row less", Found{Cells: Cells{one: {Echo: OK, Ping: OK, "requests": "100 of 100"}}},
-			[]string{`matrix: s: two (proxy) h2 → h1, echo: found nothing, expected "ok"`}},
+			[]string{`matrix: s: two (proxy) h2 → h1: found nothing, expected 1 cells`}},
+		{"a cell less", Found{Cells: Cells{one: {Echo: OK, "requests": "100 of 100"}, two: {Echo: OK}}},
+			[]string{`matrix: s: one (client) h2, ping: found nothing, expected "ok"`}},
+		{"a row more", Found{Cells: Cells{one: {Echo: OK, Ping: OK, "requests": "100 of 100"}, two: {Echo: OK}, {Suite: "s", Peer: "x", Role: Server, Transport: "h1"}: {Echo: OK}}},
+			[]string{`matrix: s: x (server) h1: found 1 cells, but the row is not in expected.json`}},
 		{"a row less, not looked for", Found{Partial: true, Cells: Cells{one: {Echo: OK}}}, nil},
 		{"another result, not all looked for", Found{Partial: true, Cells: Cells{one: {Echo: Failed}}},
 			[]string{`matrix: s: one (client) h2, echo: found "failed", expected "ok"`}},
@@ -111,14 +115,14 @@ func TestRunRecordsWhatTheSubtestDid(t *testing.T) {
 }
 
 func TestTableIsAligned(t *testing.T) {
-	table := Table(Cells{one: {Echo: OK, "requests": "100 of 100"}, two: {Bootstrap: OK, Twenty: None}})
+	table := Table(Cells{one: {Echo: OK, "requests": "100 of 100", "drain": OK, "uploads": OK}, two: {Bootstrap: OK, Twenty: None}})
 	assert.Equal(t, ""+
 		"peer  role    transport  bootstrap  echo  fragments  ping  deflate  close by client  close by server  reset by client  reset by server  20 sockets\n"+
 		"one   client  h2                    ok\n"+
 		"two   proxy   h2 → h1    ok                                                                                                             –\n"+
 		"\n"+
-		"peer  role    transport  what      result\n"+
-		"one   client  h2         requests  100 of 100\n"+
+		"peer  role    transport  further cells\n"+
+		"one   client  h2         drain, uploads: ok; requests: 100 of 100\n"+
 		"\n", table)
 }
 

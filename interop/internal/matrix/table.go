@@ -8,15 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// grid returns the matrix as lines of fields: first the short matrix, a row of it
-// on a line, then all other cells, a cell on a line. The first line of each is
-// the head.
+// grid returns the matrix as lines of fields, a row on a line: first the short
+// matrix, then all other cells. The first line of each is the head.
 func (c Cells) grid() (short, other [][]string) {
 	short = [][]string{{"peer", "role", "transport"}}
 	for _, f := range Short() {
 		short[0] = append(short[0], string(f))
 	}
-	other = [][]string{{"peer", "role", "transport", "what", "result"}}
+	other = [][]string{{"peer", "role", "transport", "further cells"}}
 	for _, r := range c.rows() {
 		head := []string{r.Peer, string(r.Role), r.Transport}
 		fields, some := slices.Clone(head), false
@@ -28,13 +27,30 @@ func (c Cells) grid() (short, other [][]string) {
 		if some {
 			short = append(short, fields)
 		}
-		for _, f := range slices.Sorted(maps.Keys(c[r])) {
-			if !slices.Contains(Short(), f) {
-				other = append(other, append(slices.Clone(head), string(f), string(c[r][f])))
-			}
+		if s := c.further(r); s != "" {
+			other = append(other, append(head, s))
 		}
 	}
 	return short, other
+}
+
+// further returns the cells of a row that are not of the short matrix, in words:
+// first those that are OK.
+func (c Cells) further(r Row) string {
+	var good, rest []string
+	for _, f := range slices.Sorted(maps.Keys(c[r])) {
+		switch res := c[r][f]; {
+		case slices.Contains(Short(), f):
+		case res == OK:
+			good = append(good, string(f))
+		default:
+			rest = append(rest, string(f)+": "+string(res))
+		}
+	}
+	if len(good) > 0 {
+		rest = slices.Insert(rest, 0, strings.Join(good, ", ")+": "+string(OK))
+	}
+	return strings.Join(rest, "; ")
 }
 
 // Table returns the matrix aligned in columns.
