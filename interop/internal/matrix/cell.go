@@ -54,7 +54,7 @@ const (
 
 	Echo        Feature = "echo"            // text and binary messages of 0 B, 1 B, 125 B, 126 B, 65,535 B, 65,536 B and 1 MiB come back the same
 	Fragments   Feature = "fragments"       // a message in many frames, one of them empty, with a ping in between, both ways
-	Ping        Feature = "ping"            // pings with 0 and 125 bytes, both ways, are answered with their own bytes
+	Ping        Feature = "ping"            // pings, both ways where the peer can send them, are answered with their own bytes
 	Deflate     Feature = "deflate"         // permessage-deflate is negotiated and compressed messages arrive, both ways
 	CloseClient Feature = "close by client" // code 4000 and a reason of 123 bytes arrive, and the client gets the answer
 	CloseServer Feature = "close by server" // likewise
