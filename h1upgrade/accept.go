@@ -45,6 +45,10 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 		handshake.Refuse(w, r, e)
 		return nil, e
 	}
+	if e := sockets.Admit(r); e != nil {
+		handshake.Refuse(w, r, e)
+		return nil, e
+	}
 	conn, buffered, e := hijack(w)
 	if e != nil {
 		if e.Status != 0 {

@@ -44,6 +44,10 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 		handshake.Refuse(w, r, refusal)
 		return nil, refusal
 	}
+	if refusal := sockets.Admit(r); refusal != nil {
+		handshake.Refuse(w, r, refusal)
+		return nil, refusal
+	}
 	handshake.AcceptHeader(w.Header(), r, agreement, o)
 	params := agreement.Params(false, o.Compression, o.Limits)
 	if rw == nil {

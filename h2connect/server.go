@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/wsmux/websocket/internal/sockets"
 )
@@ -217,22 +216,13 @@ func (s *server) remove(sc *serverConn) {
 
 // shutdown says goodbye: http.Server.Shutdown calls it on a goroutine of its
 // own. Close frames go before GOAWAY, because a browser that resets its sockets
-// on GOAWAY shall have seen them (the close matrix's C14). Peers that are slow
-// to answer them do not hold up GOAWAY for more than goodbyeTime.
+// on GOAWAY shall have seen them (the close matrix's C14).
 func (s *server) shutdown() {
-	goodbye := make(chan struct{})
-	// This goroutine ends when every socket has, which takes each no longer
-	// than its CloseTimeout.
-	go func() {
-		defer close(goodbye)
-		s.sockets.GoAway(context.Background())
-	}()
-	late := time.NewTimer(goodbyeTime)
-	defer late.Stop()
-	select {
-	case <-goodbye:
-	case <-late.C:
-	}
+	told := make(chan struct{})
+	// This goroutine ends when every socket has ended and its handler has
+	// returned. Nobody is there to be told how that went.
+	go func() { _ = s.sockets.GoAway(context.Background(), func() { close(told) }) }()
+	<-told
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
@@ -240,6 +230,3 @@ func (s *server) shutdown() {
 		sc.drain()
 	}
 }
-
-// goodbyeTime is how long GOAWAY waits for closing handshakes.
-const goodbyeTime = time.Second

@@ -60,6 +60,9 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	if he != nil {
 		return nil, refuse(w, r, he)
 	}
+	if he := sockets.Admit(r); he != nil {
+		return nil, refuse(w, r, he)
+	}
 	handshake.AcceptHeader(w.Header(), r, agreement, o)
 	w.Header().Del("Content-Length") // RFC 9110 §9.3.6
 	s, err := takeOver(w, r, streamer)

@@ -120,28 +120,45 @@ func (s *Server) stop() []*endpoint {
 	return list
 }
 
-// Shutdown ends the server in order: no new connections; a Close frame with
-// status 1001 on every socket, and up to their CloseTimeout for the answers; then
-// GOAWAY on every connection, so that no new requests come (RFC 9114 §5.2), and
-// each connection ends when its requests have been answered. When ctx ends first
-// what is left is cut, and Shutdown returns ctx's cause. It returns nil only if
-// every socket was closed cleanly.
+// Shutdown ends the server in order: no new connections, and no new sockets (503);
+// a Close frame with status 1001 on every socket, and up to their CloseTimeout for
+// the answers; GOAWAY on every connection, so that no new requests come (RFC 9114
+// §5.2), and each connection ends when its requests have been answered. When ctx
+// ends first what is left is cut, with the contexts of its handlers, and the error
+// wraps ctx's cause. Shutdown returns nil only if every socket was closed cleanly.
 //
 // Close frames come before GOAWAY because there are clients that reset their
 // sockets when they see GOAWAY.
 func (s *Server) Shutdown(ctx context.Context) error {
 	list := s.stop()
-	errs := []error{s.set.GoAway(ctx)}
-	drained := make(chan error, len(list))
+	told, gone := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1+len(list))
+	go func() { // ends with the sockets, at the latest when ctx does
+		defer close(gone)
+		ended <- s.set.GoAway(ctx, func() { close(told) })
+	}()
+	<-told
+	patience := time.NewTimer(goAwayPatience)
+	defer patience.Stop()
+	select {
+	case <-gone:
+	case <-patience.C:
+	}
 	for _, e := range list {
 		// Each goroutine ends with its endpoint, at the latest when ctx does.
-		go func() { drained <- e.drain(ctx) }()
+		go func() { ended <- e.drain(ctx) }()
 	}
-	for range list {
-		errs = append(errs, <-drained)
+	var errs []error
+	for range cap(ended) {
+		errs = append(errs, <-ended)
 	}
 	return errors.Join(errs...)
 }
+
+// goAwayPatience is how long GOAWAY waits for sockets to end behind their Close
+// frames. The order in which streams of QUIC were written is not that in which
+// they arrive, so that a Close frame has certainly been seen when it was answered.
+const goAwayPatience = time.Second
 
 // Close cuts all connections, with H3_NO_ERROR, and with them all sockets, which
 // end with status 1006. It does not wait for handlers.

@@ -254,7 +254,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	errs := make(chan error, 3)
-	go func() { errs <- s.sockets.GoAway(ctx) }()
+	go func() { errs <- s.sockets.GoAway(ctx, nil) }()
 	go func() { errs <- tcp.Shutdown(ctx) }()
 	wait := 2
 	if s.HTTP3 != nil {

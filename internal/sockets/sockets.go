@@ -4,194 +4,105 @@ package sockets
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/wsmux/websocket"
-	"github.com/wsmux/websocket/internal/tunnel"
 )
 
-// A Set holds the open sockets of one server.
+// A Set holds the open sockets of one server, and the handler calls that may
+// accept one. The zero value is ready.
 type Set struct {
 	mu      sync.Mutex
-	conns   map[tunnel.Socket]struct{}
-	closing bool          // GoAway was called
-	cut     bool          // CloseNow was called
-	empty   chan struct{} // closed when conns becomes empty after closing began
+	scopes  map[*scope]bool // whether it was admitted
+	waiting int             // scopes that were admitted
+	open    int             // sockets
+	closing bool            // GoAway was called
+	cut     bool            // CloseNow was called
+	idle    chan struct{}   // closed when waiting becomes 0 after closing began
+	unclean Unclean         // since closing began
 }
 
-// scope is the life of one handler call, kept in its request's context.
-type scope struct {
-	set  *Set // nil: no server keeps track
-	mu   sync.Mutex
-	conn tunnel.Socket // the socket the handler accepted
+// goodbyeTime is how long a server waits for its Close frames to be written
+// before it goes on saying goodbye to its connections.
+const goodbyeTime = time.Second
 
-	outlives bool // it has a websocket.Handler
-}
-
-type scopeKey struct{}
-
-// Handler returns h with a scope around each request that may become a socket:
-// a socket accepted inside the call is added to set (which may be nil) and ends
-// with the call, with status 1000 if the handler returns and 1011 if it panics
-// (the close matrix's C12 and C13). The call lasts until the closing handshake
-// is over, which is never longer than the socket's CloseTimeout. A socket that
-// was given a websocket.Handler outlives a handler that returns.
-func Handler(h http.Handler, set *Set) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !mayBecomeSocket(r) || r.Context().Value(scopeKey{}) != nil {
-			h.ServeHTTP(w, r) // nothing to care for, or cared for by a Handler around this one
-			return
-		}
-		serve(h, set, w, r)
-	})
-}
-
-// Nested returns h with a scope of its own inside the scope that a request has: a
-// socket ends with the call of h although the call around it goes on.
-func Nested(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var set *Set
-		if outer, _ := r.Context().Value(scopeKey{}).(*scope); outer != nil {
-			set = outer.set
-		}
-		serve(h, set, w, r)
-	})
-}
-
-// serve calls h with a scope.
-func serve(h http.Handler, set *Set, w http.ResponseWriter, r *http.Request) {
-	s := &scope{set: set}
-	returned := false
-	defer func() {
-		if returned {
-			s.end(websocket.StatusNormalClosure, false)
-			return
-		}
-		s.end(websocket.StatusInternalError, true)
-	}()
-	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, s)))
-	returned = true
-}
-
-func mayBecomeSocket(r *http.Request) bool {
-	return r.Method == http.MethodConnect || r.Header["Upgrade"] != nil
-}
-
-func (s *scope) end(code websocket.StatusCode, panicked bool) {
+func (s *Set) add(sc *scope) {
 	s.mu.Lock()
-	c, outlives := s.conn, s.outlives && !panicked
-	s.mu.Unlock()
-	if c == nil || outlives {
-		return
+	defer s.mu.Unlock()
+	if s.scopes == nil {
+		s.scopes = make(map[*scope]bool)
 	}
-	c.Close(context.Background(), code, "")
-	if _, ok := c.(*websocket.Conn); !ok && s.set != nil {
-		s.set.remove(c)
-	}
+	s.scopes[sc] = false
 }
 
-// tie makes c, which is not a Conn, the scope's socket: it leaves the set with
-// the handler's call. Nil is nobody's; so is c without a scope but for r's
-// context.
-func (s *scope) tie(r *http.Request, c tunnel.Socket) {
-	switch {
-	case c == nil:
-	case s == nil:
-		context.AfterFunc(r.Context(), func() {
-			c.Close(context.Background(), websocket.StatusNormalClosure, "")
-		})
-	default:
-		s.mu.Lock()
-		s.conn = c
-		s.mu.Unlock()
-		if s.set != nil {
-			s.set.add(c)
-		}
-	}
-}
-
-// Accepted tells the scope of r that its handler accepted a socket: params is
-// what the socket is to be made with. Without a scope, under a server that is not
-// ours, the socket ends when r's context does, unless it is handled.
-//
-// Where somebody wants the stream without a Conn the result is nil, and what they
-// have made of the stream takes the Conn's place.
-func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params) *websocket.Conn {
-	s, _ := r.Context().Value(scopeKey{}).(*scope)
-	if t := tunnel.AcceptingOf(r.Context()); t != nil {
-		s.tie(r, t.Take(stream, params.Buffered))
-		return nil
-	}
-	before := params.OnHandle
-	onHandle := func(outlives func()) func() error {
-		return func() error {
-			if before != nil {
-				if err := before(); err != nil {
-					return err
-				}
-			}
-			outlives()
-			return nil
-		}
-	}
-	if s == nil {
-		var stop func() bool
-		params.OnHandle = onHandle(func() { stop() })
-		c := websocket.New(stream, params)
-		stop = context.AfterFunc(r.Context(), func() {
-			c.Close(context.Background(), websocket.StatusNormalClosure, "")
-		})
-		return c
-	}
-	params.OnHandle = onHandle(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.outlives = true
-	})
-	var c *websocket.Conn
-	made := make(chan struct{})
-	if s.set != nil {
-		params.OnEnd = func() {
-			<-made
-			s.set.remove(c)
-		}
-	}
-	c = websocket.New(stream, params)
+func (s *Set) admit(sc *scope) bool {
 	s.mu.Lock()
-	s.conn = c
-	s.mu.Unlock()
-	if s.set != nil {
-		s.set.add(c)
+	defer s.mu.Unlock()
+	if s.closing || s.cut {
+		return false
 	}
-	close(made)
-	return c
+	if !s.scopes[sc] {
+		s.scopes[sc] = true
+		s.waiting++
+	}
+	return true
 }
 
-func (s *Set) add(c tunnel.Socket) {
+// dismiss takes back what admit did.
+func (s *Set) dismiss(sc *scope) {
 	s.mu.Lock()
-	if s.conns == nil {
-		s.conns = make(map[tunnel.Socket]struct{})
+	defer s.mu.Unlock()
+	if s.scopes[sc] {
+		s.scopes[sc] = false
+		s.left()
 	}
-	s.conns[c] = struct{}{}
+}
+
+func (s *Set) remove(sc *scope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scopes[sc] {
+		s.left()
+	}
+	delete(s.scopes, sc)
+}
+
+// left counts one that is not waited for any more. s.mu is held.
+func (s *Set) left() {
+	s.waiting--
+	if s.waiting == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// opened is called when sc has got its socket. One that was admitted in time and
+// accepted too late ends as the sockets before it did: nobody would come back
+// for it.
+func (s *Set) opened(sc *scope) {
+	s.mu.Lock()
+	s.open++
 	closing, cut := s.closing, s.cut
 	s.mu.Unlock()
 	switch {
 	case cut:
-		go c.CloseNow()
+		go sc.cut(http.ErrServerClosed)
 	case closing:
-		go c.Close(context.Background(), websocket.StatusGoingAway, "")
+		go sc.goAway(context.Background()) // ends at CloseTimeout
 	}
 }
 
-func (s *Set) remove(c tunnel.Socket) {
+// ended is called when a socket has; err says how its closing handshake went.
+func (s *Set) ended(b websocket.Bootstrap, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
+	s.open--
+	if err != nil && s.closing {
+		s.unclean.add(b, err)
 	}
 }
 
@@ -199,64 +110,185 @@ func (s *Set) remove(c tunnel.Socket) {
 func (s *Set) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return s.open
 }
 
-// GoAway sends Close 1001 to every socket of the set, also to those that are
-// still being accepted, and waits until all have ended. When ctx ends it cuts
-// the rest and returns ctx's cause. It returns nil only if every closing
-// handshake was completed (the close matrix's C14).
-func (s *Set) GoAway(ctx context.Context) error {
+// list returns the scopes there are.
+func (s *Set) list() []*scope {
+	list := make([]*scope, 0, len(s.scopes))
+	for sc := range s.scopes {
+		list = append(list, sc)
+	}
+	return list
+}
+
+// GoAway says goodbye (the close matrix's C14). From now on Admit refuses new
+// sockets; every socket gets Close 1001 and may finish: what its client had sent
+// before it answered is read. GoAway waits until all sockets have ended and their
+// handlers have returned. When ctx ends first it cuts the rest, as CloseNow does.
+//
+// It calls told, if that is not nil, once: when the Close frames have been
+// written, or a second has passed in which peers that take no data have not let
+// theirs be.
+//
+// It returns nil if every closing handshake was completed and every handler has
+// returned, else an *[Unclean].
+func (s *Set) GoAway(ctx context.Context, told func()) error {
 	s.mu.Lock()
 	s.closing = true
-	conns := make([]tunnel.Socket, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
+	scopes := s.list()
+	if s.waiting > 0 && s.idle == nil {
+		s.idle = make(chan struct{})
 	}
+	idle := s.idle
 	s.mu.Unlock()
-
-	errs := make(chan error, len(conns))
-	for _, c := range conns {
-		// Each goroutine ends with its closing handshake, bounded by ctx and
-		// by the socket's CloseTimeout.
-		go func() { errs <- c.Close(ctx, websocket.StatusGoingAway, "") }()
+	if say := goodbyes(ctx, scopes); told != nil {
+		late := time.NewTimer(goodbyeTime)
+		select {
+		case <-say:
+		case <-late.C:
+		case <-ctx.Done():
+		}
+		late.Stop()
+		told()
 	}
-	var failed error
-	for range conns {
-		if err := <-errs; err != nil && failed == nil {
-			failed = err
+	if idle != nil {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return s.abandon(context.Cause(ctx))
 		}
 	}
 	s.mu.Lock()
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return failed
+	defer s.mu.Unlock()
+	return s.unclean.orNil()
+}
+
+// goodbyes says goodbye to all, and closes the channel that it returns when that
+// is done.
+func goodbyes(ctx context.Context, scopes []*scope) <-chan struct{} {
+	var all sync.WaitGroup
+	for _, sc := range scopes {
+		// Each goroutine ends when its Close frame is written, at the latest
+		// with ctx or at the socket's CloseTimeout.
+		all.Go(func() { sc.goAway(ctx) })
 	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
+	done := make(chan struct{})
+	go func() { // ends with them
+		all.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// abandon cuts what is left and says what that was.
+func (s *Set) abandon(cause error) error {
+	s.mu.Lock()
+	left := Unclean{Cause: cause, Errs: s.unclean.Errs}
+	for b, n := range s.unclean.Sockets {
+		left.count(b, n)
 	}
-	empty := s.empty
+	for sc, admitted := range s.scopes {
+		switch b, open := sc.openSocket(); {
+		case open:
+			left.count(b, 1)
+		case admitted:
+			left.Handlers++
+		}
+	}
 	s.mu.Unlock()
-	select {
-	case <-empty:
-		return failed
-	case <-ctx.Done():
-		s.CloseNow()
-		return errors.Join(failed, context.Cause(ctx))
+	s.CloseNow()
+	return left.orNil()
+}
+
+// openSocket returns the bootstrap of the scope's socket, if it has one that is
+// open.
+func (s *scope) openSocket() (websocket.Bootstrap, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil || s.ended {
+		return 0, false
 	}
+	return s.stream.Bootstrap(), true
 }
 
 // CloseNow aborts every socket of the set, also those that are still being
-// accepted.
+// accepted, and ends the contexts of all handlers with http.ErrServerClosed as
+// their cause.
 func (s *Set) CloseNow() {
 	s.mu.Lock()
 	s.cut = true
-	conns := make([]tunnel.Socket, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
+	scopes := s.list()
 	s.mu.Unlock()
-	for _, c := range conns {
-		c.CloseNow()
+	for _, sc := range scopes {
+		sc.cut(http.ErrServerClosed)
 	}
+}
+
+// Unclean says what did not end as it should have when a server said goodbye.
+type Unclean struct {
+	// Sockets counts, by bootstrap, sockets that ended without a complete
+	// closing handshake.
+	Sockets map[websocket.Bootstrap]int
+
+	// Handlers counts handlers that had not returned although their sockets
+	// had ended.
+	Handlers int
+
+	// Cause is that of the context, if it ended before all was done.
+	Cause error
+
+	// Errs has how some of the sockets ended.
+	Errs []error
+}
+
+// examples is how many errors are kept.
+const examples = 8
+
+func (u *Unclean) count(b websocket.Bootstrap, n int) {
+	if u.Sockets == nil {
+		u.Sockets = make(map[websocket.Bootstrap]int)
+	}
+	u.Sockets[b] += n
+}
+
+func (u *Unclean) add(b websocket.Bootstrap, err error) {
+	u.count(b, 1)
+	if len(u.Errs) < examples {
+		u.Errs = append(u.Errs, err)
+	}
+}
+
+// orNil returns a copy, or nil if everything was clean.
+func (u *Unclean) orNil() error {
+	if len(u.Sockets) == 0 && u.Handlers == 0 && u.Cause == nil {
+		return nil
+	}
+	c := *u
+	return &c
+}
+
+// Error counts.
+func (u *Unclean) Error() string {
+	var parts []string
+	for _, b := range []websocket.Bootstrap{websocket.HTTP1, websocket.HTTP2, websocket.HTTP3} {
+		if n := u.Sockets[b]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d sockets over %v without a complete closing handshake", n, b))
+		}
+	}
+	if u.Handlers > 0 {
+		parts = append(parts, fmt.Sprintf("%d handlers still running", u.Handlers))
+	}
+	if u.Cause != nil {
+		parts = append(parts, u.Cause.Error())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Unwrap returns Cause and Errs.
+func (u *Unclean) Unwrap() []error {
+	if u.Cause == nil {
+		return u.Errs
+	}
+	return append([]error{u.Cause}, u.Errs...)
 }

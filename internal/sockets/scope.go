@@ -1,0 +1,282 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tunnel"
+)
+
+// A scope is the life of one handler call that may accept a socket, and of that
+// socket. It is kept in the request's context.
+type scope struct {
+	cancel context.CancelCauseFunc // of the request's context
+	sets   []*Set                  // of the servers that keep track, set before the handler runs
+
+	mu       sync.Mutex
+	returned bool             // the handler has
+	outlives bool             // the socket has a websocket.Handler
+	conn     tunnel.Socket    // the socket the handler accepted, if any
+	stream   websocket.Stream // under conn
+	ended    bool             // conn has
+}
+
+type scopeKey struct{}
+
+func scopeOf(r *http.Request) *scope {
+	s, _ := r.Context().Value(scopeKey{}).(*scope)
+	return s
+}
+
+// errSocketEnded is the cause with which a request's context ends when its socket
+// has ended and its handler still runs.
+var errSocketEnded = errors.New("the socket has ended")
+
+// Handler returns h with a scope around each request that may become a socket:
+// a socket accepted inside the call is added to set (which may be nil) and ends
+// with the call, with status 1000 if the handler returns and 1011 if it panics
+// (the close matrix's C12 and C13). The call lasts until the closing handshake
+// is over, which is never longer than the socket's CloseTimeout. A socket that
+// was given a websocket.Handler outlives a handler that returns. The request's
+// context ends with the socket.
+//
+// Within another Handler it adds its own set to that one's scope.
+func Handler(h http.Handler, set *Set) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !mayBecomeSocket(r) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		if s := scopeOf(r); s != nil {
+			s.join(set)
+			h.ServeHTTP(w, r)
+			return
+		}
+		serve(h, []*Set{set}, w, r)
+	})
+}
+
+// Nested returns h with a scope of its own inside the scope that a request has: a
+// socket ends with the call of h although the call around it goes on.
+func Nested(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var sets []*Set
+		if outer := scopeOf(r); outer != nil {
+			sets = outer.sets
+		}
+		serve(h, sets, w, r)
+	})
+}
+
+// serve calls h with a scope.
+func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) {
+	s := new(scope)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	s.cancel = cancel
+	for _, set := range sets {
+		s.join(set)
+	}
+	returned := false
+	defer func() {
+		if returned {
+			s.end(websocket.StatusNormalClosure, false)
+			return
+		}
+		s.end(websocket.StatusInternalError, true)
+	}()
+	h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, scopeKey{}, s)))
+	returned = true
+}
+
+func mayBecomeSocket(r *http.Request) bool {
+	return r.Method == http.MethodConnect || r.Header["Upgrade"] != nil
+}
+
+// join makes the scope known to set. No handler that could accept runs yet.
+func (s *scope) join(set *Set) {
+	if set == nil {
+		return
+	}
+	s.sets = append(s.sets, set)
+	set.add(s)
+}
+
+// end is called when the handler has returned.
+func (s *scope) end(code websocket.StatusCode, panicked bool) {
+	s.mu.Lock()
+	c, outlives := s.conn, s.outlives && !panicked
+	s.mu.Unlock()
+	if c != nil && !outlives {
+		err := c.Close(context.Background(), code, "")
+		if _, ok := c.(*websocket.Conn); !ok {
+			s.socketEnded(err)
+		}
+	}
+	s.cancel(context.Canceled)
+	s.mu.Lock()
+	s.returned = true
+	over := s.conn == nil || s.ended
+	s.mu.Unlock()
+	if over {
+		s.leave()
+	}
+}
+
+// socketEnded is called once, when the socket has ended: err says how its closing
+// handshake went.
+func (s *scope) socketEnded(err error) {
+	s.mu.Lock()
+	s.ended = true
+	over := s.returned
+	s.mu.Unlock()
+	for _, set := range s.sets {
+		set.ended(s.stream.Bootstrap(), err)
+	}
+	s.cancel(errSocketEnded)
+	if over {
+		s.leave()
+	}
+}
+
+// leave is called once, when the handler has returned and the socket, if there
+// was one, has ended.
+func (s *scope) leave() {
+	for _, set := range s.sets {
+		set.remove(s)
+	}
+}
+
+// goAway says goodbye to the socket, if there is one yet, and returns when that
+// is written, or never will be.
+func (s *scope) goAway(ctx context.Context) {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	// The socket's end tells whether it went well.
+	switch c := c.(type) {
+	case nil:
+	case *websocket.Conn:
+		_ = c.CloseWrite(ctx, websocket.StatusGoingAway, "")
+	default:
+		_ = c.Close(ctx, websocket.StatusGoingAway, "")
+	}
+}
+
+// cut ends the context, with cause, and aborts the socket, also one that is just
+// being closed.
+func (s *scope) cut(cause error) {
+	s.mu.Lock()
+	c, stream := s.conn, s.stream
+	s.mu.Unlock()
+	s.cancel(cause)
+	if c != nil {
+		stream.Abort()
+		c.CloseNow()
+	}
+}
+
+// Admit is asked before a socket is accepted: it refuses, with 503, when the
+// server has begun to say goodbye to its sockets. What it has admitted is waited
+// for.
+func Admit(r *http.Request) *websocket.HandshakeError {
+	s := scopeOf(r)
+	if s == nil {
+		return nil
+	}
+	for i, set := range s.sets {
+		if !set.admit(s) {
+			for _, before := range s.sets[:i] {
+				before.dismiss(s)
+			}
+			return &websocket.HandshakeError{
+				Status: http.StatusServiceUnavailable,
+				Reason: "the server is shutting down",
+				Header: http.Header{"Retry-After": {retryAfter}},
+				Err:    http.ErrServerClosed,
+			}
+		}
+	}
+	return nil
+}
+
+// retryAfter is how many seconds a client is asked to wait for the server that
+// takes the place of one that is shutting down (RFC 9110 §10.2.3).
+const retryAfter = "5"
+
+// tie makes c the scope's socket.
+func (s *scope) tie(c tunnel.Socket, stream websocket.Stream) {
+	s.mu.Lock()
+	s.conn, s.stream = c, stream
+	s.mu.Unlock()
+	for _, set := range s.sets {
+		set.opened(s)
+	}
+}
+
+// Accepted tells the scope of r, which Admit has let in, that its handler accepted
+// a socket: params is what the socket is to be made with, and Accepted makes it.
+// Without a scope, under a server that is not ours, the socket ends when r's
+// context does, unless it is handled.
+//
+// Where somebody wants the stream without a Conn the result is nil, and what they
+// have made of the stream takes the Conn's place. It ends with the handler.
+func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params) *websocket.Conn {
+	s := scopeOf(r)
+	if t := tunnel.AcceptingOf(r.Context()); t != nil {
+		switch c := t.Take(stream, params.Buffered); {
+		case c == nil:
+		case s == nil:
+			endWith(r, c)
+		default:
+			s.tie(c, stream)
+		}
+		return nil
+	}
+	if s == nil {
+		var stop func() bool
+		params.OnHandle = also(params.OnHandle, func() { stop() })
+		c := websocket.New(stream, params)
+		stop = endWith(r, c)
+		return c
+	}
+	params.OnHandle = also(params.OnHandle, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.outlives = true
+	})
+	var c *websocket.Conn
+	made := make(chan struct{})
+	params.OnEnd = func() {
+		<-made
+		// The result is there: this Close begins nothing and does not wait.
+		s.socketEnded(c.Close(context.Background(), websocket.StatusNormalClosure, ""))
+	}
+	c = websocket.New(stream, params)
+	s.tie(c, stream)
+	close(made)
+	return c
+}
+
+// endWith ends c when r's context does.
+func endWith(r *http.Request, c tunnel.Socket) (stop func() bool) {
+	return context.AfterFunc(r.Context(), func() {
+		c.Close(context.Background(), websocket.StatusNormalClosure, "")
+	})
+}
+
+// also returns a Params.OnHandle that calls before, if there is one, and if that
+// does not object then.
+func also(before func() error, then func()) func() error {
+	return func() error {
+		if before != nil {
+			if err := before(); err != nil {
+				return err
+			}
+		}
+		then()
+		return nil
+	}
+}
