@@ -17,6 +17,7 @@ import (
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -60,6 +61,7 @@ func echo(c *websocket.Conn) {
 type transport struct {
 	name   string
 	title  string
+	row    string // in the matrix
 	server func(t *testing.T) Opener
 	client func(t *testing.T, l *Lobby) Opener
 	quick  bool // the bootstrap's other form: without categories 9, 12 and 13
@@ -67,11 +69,11 @@ type transport struct {
 
 func transports() []transport {
 	return []transport{
-		{name: "h1", title: "HTTP/1.1", server: serverHTTP1(false), client: clientHTTP1(false)},
-		{name: "h2", title: "HTTP/2 over TLS", server: serverHTTP2(true), client: clientHTTP2(true)},
-		{name: "h3", title: "HTTP/3", server: serverHTTP3, client: clientHTTP3},
-		{name: "h1-tls", title: "HTTP/1.1 over TLS", server: serverHTTP1(true), client: clientHTTP1(true), quick: true},
-		{name: "h2-clear", title: "HTTP/2 without TLS", server: serverHTTP2(false), client: clientHTTP2(false), quick: true},
+		{name: "h1", row: "h1c", title: "HTTP/1.1", server: serverHTTP1(false), client: clientHTTP1(false)},
+		{name: "h2", row: "h2", title: "HTTP/2 over TLS", server: serverHTTP2(true), client: clientHTTP2(true)},
+		{name: "h3", row: "h3", title: "HTTP/3", server: serverHTTP3, client: clientHTTP3},
+		{name: "h1-tls", row: "h1", title: "HTTP/1.1 over TLS", server: serverHTTP1(true), client: clientHTTP1(true), quick: true},
+		{name: "h2-clear", row: "h2c", title: "HTTP/2 without TLS", server: serverHTTP2(false), client: clientHTTP2(false), quick: true},
 	}
 }
 
@@ -107,6 +109,10 @@ func conforms(t *testing.T, testee Role, tr transport, open Opener) {
 	}
 	rep := Run(t.Context(), o, open)
 	t.Log(rep)
+	if tr.quick || !testing.Short() {
+		row := matrix.Row{Peer: "Autobahn", Role: matrix.Suite, Transport: tr.row}
+		row.Record(t, matrix.Feature(testee), matrix.Result(rep.Tally()))
+	}
 	for _, r := range rep.Failures() {
 		t.Errorf("%s %s: %s (%s); at the close: %s (%s)", r.ID, r.Title,
 			r.Behavior, r.Explanation, r.BehaviorClose, r.ExplanationClose)

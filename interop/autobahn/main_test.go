@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
 var (
@@ -15,5 +16,5 @@ var (
 
 func TestMain(m *testing.M) {
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
-	os.Exit(wstest.Main(m))
+	os.Exit(matrix.Main("autobahn", func() int { return wstest.Main(m) }))
 }

@@ -52,19 +52,24 @@ func (r *Report) Failures() []*Result {
 	return failures
 }
 
+// Tally returns the counts of the verdicts in words, as in "510 OK, 7
+// INFORMATIONAL".
+func (r *Report) Tally() string { return tally(r.Counts()) }
+
+func tally(counts map[Verdict]int) string {
+	var parts []string
+	for _, v := range Verdicts() {
+		if n := counts[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // String returns the counts in a line.
 func (r *Report) String() string {
-	line := func(counts map[Verdict]int) string {
-		var parts []string
-		for _, v := range Verdicts() {
-			if n := counts[v]; n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", n, v))
-			}
-		}
-		return strings.Join(parts, ", ")
-	}
 	return fmt.Sprintf("%d cases against a %s over %s in %v: %s; at the close: %s", len(r.Results), r.Testee,
-		r.Transport, r.Duration.Round(time.Millisecond), line(r.Counts()), line(r.CountsClose()))
+		r.Transport, r.Duration.Round(time.Millisecond), r.Tally(), tally(r.CountsClose()))
 }
 
 // Write writes the report into dir, as name.json and name.html, and returns the

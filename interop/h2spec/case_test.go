@@ -15,9 +15,20 @@ import (
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
-func TestMain(m *testing.M) { os.Exit(wstest.Main(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(matrix.Main("h2spec", func() int { return wstest.Main(m) }))
+}
+
+// rowOf returns the row of the matrix.
+func rowOf(secure bool) matrix.Row {
+	if secure {
+		return matrix.Row{Peer: "h2spec", Role: matrix.Suite, Transport: "h2"}
+	}
+	return matrix.Row{Peer: "h2spec", Role: matrix.Suite, Transport: "h2c"}
+}
 
 // patience is how long a case waits for an answer. Those that pass do not wait.
 const patience = 10 * time.Second

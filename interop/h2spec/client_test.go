@@ -25,9 +25,11 @@ const clientSuiteSize = 57
 func TestH2_00ClientPassesH2spec(t *testing.T) {
 	cases := clientCases(nil, client.Spec())
 	require.Len(t, cases, clientSuiteSize)
+	passed := rowOf(false).Count(t, "client", clientSuiteSize)
 	for _, cc := range cases {
 		t.Run(cc.id, func(t *testing.T) {
 			t.Parallel()
+			passed(t)
 			cc.run(t, h2connect.Limits{})
 		})
 	}
@@ -36,12 +38,14 @@ func TestH2_00ClientPassesH2spec(t *testing.T) {
 // The same where a closed connection does not pass for an answer.
 func TestH2_00ClientAnswersH2specWithTheRightFrames(t *testing.T) {
 	const closing = "client/5.4.1/1"
+	passed := rowOf(false).Count(t, "client, frames alone", clientSuiteSize-1)
 	for _, cc := range clientCases(nil, client.Spec()) {
 		if cc.id == closing {
 			continue
 		}
 		t.Run(cc.id, func(t *testing.T) {
 			t.Parallel()
+			passed(t)
 			cc.run(t, h2connect.Limits{Linger: time.Hour})
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/summerwind/h2spec/config"
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
 // suiteSize is how many cases for servers version 2.2.1 has in strict mode, and
@@ -26,7 +27,7 @@ func TestH2_00ServerPassesH2spec(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(transportName(secure), func(t *testing.T) {
 			c := startServer(t, secure, &h2connect.Server{})
-			runServerCases(t, c, serverCases())
+			runServerCases(t, c, rowOf(secure), "server", serverCases())
 		})
 	}
 }
@@ -38,7 +39,7 @@ func TestH2_00ServerPassesH2specBesideSockets(t *testing.T) {
 		t.Run(transportName(secure), func(t *testing.T) {
 			c := startServer(t, secure, &h2connect.Server{})
 			stop := keepSocketsBusy(t, c, 8)
-			runServerCases(t, c, serverCases())
+			runServerCases(t, c, rowOf(secure), "server beside sockets", serverCases())
 			stop()
 		})
 	}
@@ -60,7 +61,7 @@ func TestH2_00ServerAnswersH2specWithTheRightFrames(t *testing.T) {
 				}
 			}
 			require.Len(t, cases, suiteSize+laterSize-1, "the case that is left out is one of the suite")
-			runCases(t, c, cases)
+			runCases(t, c, rowOf(secure), "server, frames alone", cases)
 		})
 	}
 }
@@ -72,18 +73,21 @@ func transportName(secure bool) string {
 	return "cleartext"
 }
 
-func runServerCases(t *testing.T, c *config.Config, cases []serverCase) {
+func runServerCases(t *testing.T, c *config.Config, row matrix.Row, f matrix.Feature, cases []serverCase) {
 	t.Helper()
 	require.Len(t, cases, suiteSize+laterSize)
-	runCases(t, c, cases)
+	runCases(t, c, row, f, cases)
 }
 
-// runCases runs the cases, some at a time, and returns when all have ended.
-func runCases(t *testing.T, c *config.Config, cases []serverCase) {
+// runCases runs the cases, some at a time, returns when all have ended, and records
+// how many passed.
+func runCases(t *testing.T, c *config.Config, row matrix.Row, f matrix.Feature, cases []serverCase) {
 	t.Run("case", func(t *testing.T) {
+		passed := row.Count(t, f, len(cases))
 		for _, sc := range cases {
 			t.Run(sc.id, func(t *testing.T) {
 				t.Parallel()
+				passed(t)
 				sc.run(t, c)
 			})
 		}

@@ -114,6 +114,24 @@ func TestRunRecordsWhatTheSubtestDid(t *testing.T) {
 	assert.Equal(t, map[Feature]Result{Echo: OK, Deflate: "declined"}, recorder.cells[r])
 }
 
+func TestCountTakesTheCasesThatPass(t *testing.T) {
+	r := Row{Peer: "counted", Role: Suite, Transport: "h2"}
+	t.Cleanup(func() { delete(recorder.cells, r) })
+	t.Run("suite", func(t *testing.T) {
+		passed := r.Count(t, "cases", 3)
+		for i := range 3 {
+			t.Run("case", func(t *testing.T) {
+				t.Parallel()
+				passed(t)
+				if i == 1 {
+					t.Skip("to see that it is not counted")
+				}
+			})
+		}
+	})
+	assert.Equal(t, map[Feature]Result{"cases": "2 of 3"}, recorder.cells[r])
+}
+
 func TestTableIsAligned(t *testing.T) {
 	table := Table(Cells{one: {Echo: OK, "requests": "100 of 100", "drain": OK, "uploads": OK}, two: {Bootstrap: OK, Twenty: None}})
 	assert.Equal(t, ""+

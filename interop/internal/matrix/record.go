@@ -52,6 +52,32 @@ func (r Row) Run(t *testing.T, f Feature, test func(t *testing.T)) bool {
 	})
 }
 
+// Count records, at the end of t, how many of a suite's n cases have passed: as
+// many as passed was called with a test that did not fail. If fewer than n were
+// run, because only some were asked for, nothing is recorded. passed may be called
+// at the beginning of a test, and from parallel ones.
+func (r Row) Count(t *testing.T, f Feature, n int) (passed func(t *testing.T)) {
+	var mu sync.Mutex
+	ran, good := 0, 0
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ran == n || !partial() {
+			r.Record(t, f, Result(fmt.Sprintf("%d of %d", good, n)))
+		}
+	})
+	return func(t *testing.T) {
+		t.Cleanup(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			ran++
+			if !t.Failed() && !t.Skipped() {
+				good++
+			}
+		})
+	}
+}
+
 // recorded reports whether the cell has been recorded.
 func (r Row) recorded(f Feature) bool {
 	r.Suite = ""
