@@ -325,7 +325,7 @@ func (e *endpoint) message() error {
 		return fault(1007)
 	}
 	if e.slow {
-		time.Sleep(2 * time.Second)
+		time.Sleep(5 * time.Second)
 	}
 	if e.cutsLong && len(data) > 0xffff {
 		data = data[:0xffff]

@@ -133,7 +133,7 @@ func messageMutants() []mutant {
 			name: "changes an octet behind 512 KiB", wrong: defects{flipsLate: true},
 			cases: []string{"9.1.*", "9.2.*"}, fails: set(every).but("9.1.1", "9.1.2", "9.2.1", "9.2.2"),
 		},
-		{name: "echoes after two seconds", wrong: defects{slow: true}, fails: impatient},
+		{name: "echoes after five seconds", wrong: defects{slow: true}, fails: impatient},
 	}
 }
 
