@@ -122,12 +122,14 @@ type conn struct {
 	idleTimer *time.Timer
 	idleSince time.Time
 
-	goneAway    bool        // we have sent a final GOAWAY: no new streams
-	lastTaken   uint32      // the last id of that GOAWAY
+	goneAway    bool        // one side has sent a final GOAWAY: no new streams
+	goAwaySent  bool        // we have
+	lastTaken   uint32      // the last id of our GOAWAY
 	dying       atomic.Bool // a fatal GOAWAY is queued: what comes is discarded
 	lingering   bool        // the last frame is queued: close after Limits.Linger
 	lingerTimer *time.Timer
 	err         *ConnError // why it has ended; nil while it has not
+	cut         error      // what has ended streams that were still open with the connection
 	done        chan struct{}
 }
 
@@ -279,6 +281,9 @@ func (c *conn) end(cause *ConnError) {
 // failStreams ends every stream, with err. Streams that the peer has said it
 // did not look at (RFC 9113 §6.8) are told so elsewhere. c.mu is held.
 func (c *conn) failStreams(err *ConnError) {
+	if len(c.streams) > 0 && c.cut == nil {
+		c.cut = err
+	}
 	for _, st := range c.streams {
 		c.forget(st, err)
 	}
@@ -380,6 +385,9 @@ func (c *conn) freeSlot() {
 		c.idleSince = time.Now()
 		c.watchIdle()
 		if c.goneAway && !c.dead() {
+			// "Endpoints SHOULD always send a GOAWAY frame before closing a
+			// connection" (RFC 9113 §6.8).
+			c.goAway()
 			c.linger()
 		}
 	}
@@ -420,10 +428,10 @@ func (c *conn) checkIdle() {
 // goAway queues the GOAWAY that says which streams are the last (RFC 9113
 // §6.8): those that exist. c.mu is held.
 func (c *conn) goAway() {
-	if c.goneAway || c.dead() {
+	if c.goAwaySent || c.dead() {
 		return
 	}
-	c.goneAway, c.lastTaken = true, c.lastIn
+	c.goneAway, c.goAwaySent, c.lastTaken = true, true, c.lastIn
 	c.lastData = nil
 	c.fr.WriteGoAway(c.lastIn, http2.ErrCodeNo, nil)
 	c.role.ended()

@@ -18,6 +18,8 @@
 // accept them with this package (or with package negotiate), or refuse them with
 // [RequireHTTP1]. See [Server.DisableExtendedConnect]. Importing this package changes nothing.
 //
+// [Server.Shutdown] ends its connections in an orderly way: sockets first.
+//
 // Accept also works under the HTTP/2 servers of net/http and golang.org/x/net
 // where extended CONNECT has been switched on (GODEBUG=http2xconnect=1).
 //

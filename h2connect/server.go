@@ -51,7 +51,9 @@ const (
 //
 // srv.Shutdown says goodbye to every socket with status 1001, then to every
 // connection with GOAWAY, and waits for both; srv.Close cuts them. When the
-// context of Shutdown ends, what is left goes on until srv.Close.
+// context of Shutdown ends, what is left goes on until srv.Close, and that it
+// returns nil says that everything has ended, not how: [Server.Shutdown] cuts,
+// and says so.
 //
 // srv's Handler, BaseContext, ConnContext, ErrorLog, ConnState, MaxHeaderBytes,
 // ReadHeaderTimeout, ReadTimeout, WriteTimeout, IdleTimeout and HTTP2 mean what
@@ -85,7 +87,7 @@ func ConfigureServer(srv *http.Server, conf *Server) error {
 	srv.TLSNextProto[nextProtoCleartext] = func(_ *http.Server, tc *tls.Conn, h http.Handler) {
 		s.serveCleartext(tc, h)
 	}
-	srv.RegisterOnShutdown(s.shutdown)
+	srv.RegisterOnShutdown(func() { s.goodbye(context.Background()) })
 	return nil
 }
 
@@ -154,6 +156,8 @@ type server struct {
 	mu       sync.Mutex
 	conns    map[*serverConn]struct{}
 	draining bool
+	empty    chan struct{} // closed when conns becomes empty while draining; nil: nobody waits
+	cut      error         // what ended a connection with streams while draining
 }
 
 func newServer(srv *http.Server, conf *Server) *server {
@@ -212,21 +216,17 @@ func (s *server) remove(sc *serverConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, sc)
-}
-
-// shutdown says goodbye: http.Server.Shutdown calls it on a goroutine of its
-// own. Close frames go before GOAWAY, because a browser that resets its sockets
-// on GOAWAY shall have seen them (the close matrix's C14).
-func (s *server) shutdown() {
-	told := make(chan struct{})
-	// This goroutine ends when every socket has ended and its handler has
-	// returned. Nobody is there to be told how that went.
-	go func() { _ = s.sockets.GoAway(context.Background(), func() { close(told) }) }()
-	<-told
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = true
-	for sc := range s.conns {
-		sc.drain()
+	if !s.draining {
+		return
+	}
+	sc.c.mu.Lock()
+	cut := sc.c.cut
+	sc.c.mu.Unlock()
+	if cut != nil && s.cut == nil {
+		s.cut = cut
+	}
+	if len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
 	}
 }

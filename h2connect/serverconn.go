@@ -33,6 +33,7 @@ type serverConn struct {
 	backlog []*responseWriter
 
 	priorities priorities
+	draining   bool // drain has been called
 
 	stateMu sync.Mutex
 	active  bool // what http.Server.ConnState was told last
@@ -116,9 +117,10 @@ func (sc *serverConn) drain() {
 	c := sc.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead() || c.goneAway {
+	if c.dead() || c.goneAway || sc.draining {
 		return
 	}
+	sc.draining = true
 	c.lastData = nil
 	c.fr.WriteGoAway(maxWindow, http2.ErrCodeNo, nil)
 	data := [8]byte{'d', 'r', 'a', 'i', 'n'}
