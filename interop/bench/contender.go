@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// A contender is something to measure: a server that echoes messages, and the
+// client that sends them.
+type contender struct {
+	about     string // for the report
+	transport string // "h1", "h2", "h3", or "raw" without HTTP
+	shared    bool   // many sockets share a connection
+	websocket bool   // it is a WebSocket: text, compression and broadcasts exist
+	env       []string
+
+	// serve starts the server in this process, for as long as that lives.
+	serve func(load) (ready, error)
+
+	// client makes the client of a task.
+	client func(task) client
+}
+
+// A client opens sockets to a contender's server.
+type client interface {
+	// open opens n sockets, all on one connection if the contender shares
+	// connections and conns is 1, else evenly on so many. It calls got with each
+	// message that arrives: i is the socket's number, counted from the first, and
+	// p is valid until got returns. Calls for one socket come one at a time.
+	open(ctx context.Context, n, conns int, got func(i int, p []byte)) ([]socket, error)
+
+	// fetch requests the endless /bulk on a connection that has sockets; nil
+	// without error where there is no such thing.
+	fetch(ctx context.Context) (io.ReadCloser, error)
+}
+
+// A socket sends messages. It may be called from within got.
+type socket interface {
+	send(p []byte) error
+}
+
+// contenders are by name; the files of the families add theirs.
+var contenders = make(map[string]*contender)
+
+func add(name string, c *contender) { contenders[name] = c }
+
+// named returns the names of the contenders for which keep is true, in the order
+// of the report: ours first.
+func named(keep func(name string, c *contender) bool) []string {
+	var names []string
+	for _, name := range order {
+		if c := contenders[name]; keep(name, c) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var order = []string{
+	"h1 loop", "h1 handler", "h2 loop", "h2 handler", "h3 loop", "h3 handler",
+	"gorilla", "coder", "gobwas", "gws",
+	"x/net h2", "gRPC", "http3",
+	"raw TLS", "raw QUIC",
+}
+
+// serverTLS returns the configuration of a server for the given protocols, and
+// the certificate to tell the client.
+func serverTLS(protocols ...string) (*tls.Config, []byte) {
+	config, _ := wstest.Certificates()
+	config.NextProtos = protocols
+	return config, config.Certificates[0].Certificate[0]
+}
+
+// clientTLS returns the configuration of a client that trusts a certificate.
+func clientTLS(t task, protocols ...string) *tls.Config {
+	roots := x509.NewCertPool()
+	if cert, err := x509.ParseCertificate(t.Cert); err == nil {
+		roots.AddCert(cert)
+	}
+	return &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: slices.Clone(protocols)}
+}
+
+// serveTLS serves h on a port of its own; configure prepares the server.
+func serveTLS(h http.Handler, configure func(*http.Server) error, protocols ...string) (ready, error) {
+	config, cert := serverTLS(protocols...)
+	srv := &http.Server{Handler: h, TLSConfig: config}
+	if err := configure(srv); err != nil {
+		return ready{}, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ready{}, err
+	}
+	go srv.ServeTLS(l, "", "") // ends with the process
+	return ready{Addr: l.Addr().String(), Cert: cert}, nil
+}
+
+// serveBulk writes until the client has gone: what a download looks like that
+// does not end.
+func serveBulk(w http.ResponseWriter, r *http.Request) {
+	b := make([]byte, 64<<10)
+	for r.Context().Err() == nil {
+		if _, err := w.Write(b); err != nil {
+			return
+		}
+	}
+}

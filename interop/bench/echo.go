@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// warming is how long a load runs before it is measured.
+const warming = 300 * time.Millisecond
+
+// echo measures messages that come back.
+func (l load) echo(ctx context.Context, c client, mark func(string) error) (figures, error) {
+	crowd := l.newCrowd()
+	ready := make(chan struct{}) // no answer comes before the talkers have their sockets
+	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, p []byte) { <-ready; crowd.got(i, p) })
+	if err != nil {
+		return figures{}, err
+	}
+	if l.Idle > 0 {
+		if _, err := c.open(ctx, l.Idle, l.Conns, func(int, []byte) {}); err != nil {
+			return figures{}, err
+		}
+	}
+	downloaded, err := l.download(ctx, c)
+	if err != nil {
+		return figures{}, err
+	}
+	for i, t := range crowd.talkers {
+		t.socket = sockets[i]
+	}
+	close(ready)
+	for _, t := range crowd.talkers {
+		if crowd.closed {
+			crowd.begin(t)
+		}
+	}
+	pacing, stop := context.WithCancel(ctx)
+	defer stop()
+	paced := make(chan struct{})
+	go func() {
+		defer close(paced)
+		if !crowd.closed {
+			crowd.pace(pacing, l.Rate)
+		}
+	}()
+	if err := crowd.wait(ctx, warming); err != nil {
+		return figures{}, err
+	}
+	if err := mark(markBegin); err != nil {
+		return figures{}, err
+	}
+	begin, cpu, bulk := time.Now(), cpuTime(), downloaded.Load()
+	crowd.phase.Store(measured)
+	if err := crowd.wait(ctx, l.Time); err != nil {
+		return figures{}, err
+	}
+	count := float64(crowd.answers())
+	took := time.Since(begin).Seconds()
+	f := figures{
+		Messages: count / took, Bytes: count * float64(len(crowd.talkers[0].payload)) / took,
+		ClientCPU: per(cpuTime()-cpu, count), Bulk: float64(downloaded.Load()-bulk) / took, Count: count,
+	}
+	if err := mark(markEnd); err != nil {
+		return f, err
+	}
+	stop()
+	<-paced
+	patience, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := crowd.end(patience); err != nil {
+		return f, err
+	}
+	if count == 0 {
+		return f, errors.New("no answer came")
+	}
+	var trips []time.Duration
+	for _, t := range crowd.talkers {
+		trips = append(trips, t.trips...)
+	}
+	f.P50, f.P99 = quantile(trips, 0.50), quantile(trips, 0.99)
+	return f, nil
+}
+
+// wait lets the load run for a while.
+func (c *crowd) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case err := <-c.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// pace sends rate messages per second, spread over the sockets. A socket whose
+// answer is late is passed over.
+func (c *crowd) pace(ctx context.Context, rate int) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	begin, sent := time.Now(), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for due := int(now.Sub(begin).Seconds() * float64(rate)); sent < due; sent++ {
+				if t := c.talkers[sent%len(c.talkers)]; !t.busy.Load() {
+					c.begin(t)
+				}
+			}
+		}
+	}
+}
+
+// download starts the downloads, which end with ctx, and counts their bytes.
+func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
+	n := new(atomic.Int64)
+	for range l.Bulk {
+		body, err := c.fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if body == nil {
+			return nil, errors.New("no downloads with this contender")
+		}
+		go func() { // ends with the process
+			b := make([]byte, 64<<10)
+			for {
+				k, err := body.Read(b)
+				n.Add(int64(k))
+				if err != nil {
+					if err != io.EOF {
+						body.Close()
+					}
+					return
+				}
+			}
+		}()
+	}
+	return n, nil
+}
+
+// quantile returns the q-quantile of d, which it sorts.
+func quantile(d []time.Duration, q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[min(len(d)-1, int(q*float64(len(d))))]
+}
+
+func per(d time.Duration, n float64) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	return time.Duration(float64(d) / n)
+}

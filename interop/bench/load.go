@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// A load is what a client does.
+type load struct {
+	Kind    kind
+	Size    int           // payload bytes of a message
+	Sockets int           // that are active
+	Idle    int           // sockets beside them that are not
+	Conns   int           // connections to open, where they are shared; 0: one
+	Rate    int           // messages per second over all sockets; 0: each sends when its answer is there
+	Time    time.Duration // how long it is measured
+	Deflate bool          // permessage-deflate with context takeover, payload like JSON
+	Bulk    int           // endless downloads beside the sockets
+}
+
+// A kind of load.
+type kind string
+
+const (
+	echoing      kind = "echo"      // messages there and back
+	opening      kind = "open"      // sockets opened one after the other
+	idling       kind = "idle"      // sockets that do nothing
+	broadcasting kind = "broadcast" // one message to all sockets
+)
+
+// joining is the size in bytes of a message that a server of broadcasts echoes: the
+// answer says that the socket gets broadcasts.
+const joining = 8
+
+// toAll says whether a server sends a message of size bytes to all sockets, and
+// not just back.
+func (l load) toAll(size int) bool { return l.Kind == broadcasting && size != joining }
+
+// figures are what one measurement found. Zero: it does not measure that.
+type figures struct {
+	Messages  float64       // that came back, per second; broadcast: that arrived; open: sockets
+	Bytes     float64       // payload that came back, per second
+	ServerCPU time.Duration // per message or socket
+	ClientCPU time.Duration // likewise
+	P50, P99  time.Duration // round trip; broadcast: until the last socket has it
+	Memory    float64       // server's resident bytes per idle socket
+	Used      float64       // the same after each has echoed one message of 1 KiB
+	Bulk      float64       // bytes per second of the downloads
+
+	Count float64 // messages or sockets measured, by which CPU times are divided
+}
+
+// complete adds what the server's usage tells.
+func (f *figures) complete(marks map[string]usage) figures {
+	r := *f
+	begin, end := marks[markBegin], marks[markEnd]
+	if r.Count > 0 {
+		r.ServerCPU = time.Duration(float64(end.CPU-begin.CPU) / r.Count)
+	}
+	if empty, ok := marks[markEmpty]; ok && r.Count > 0 {
+		r.Memory = float64(marks[markIdle].RSS-empty.RSS) / r.Count
+		r.Used = float64(marks[markUsed].RSS-empty.RSS) / r.Count
+		r.ServerCPU = 0
+	}
+	return r
+}
+
+// The marks.
+const (
+	markBegin = "begin"
+	markEnd   = "end"
+	markEmpty = memoryMark + " without sockets"
+	markIdle  = memoryMark + " with idle sockets"
+	markUsed  = memoryMark + " with sockets that were used"
+)
+
+// run puts the load on a server.
+func (l load) run(ctx context.Context, c client, mark func(string) error) (figures, error) {
+	l.Conns = max(l.Conns, 1)
+	switch l.Kind {
+	case echoing:
+		return l.echo(ctx, c, mark)
+	case opening:
+		return l.open(ctx, c, mark)
+	case idling:
+		return l.idle(ctx, c, mark)
+	case broadcasting:
+		return l.broadcast(ctx, c, mark)
+	}
+	return figures{}, fmt.Errorf("no such load: %q", l.Kind)
+}
+
+// A talker is one socket's part of a load.
+type talker struct {
+	socket  socket
+	payload []byte // what the next answer has to be
+	number  uint64 // in its first eight bytes
+	sent    time.Time
+	sample  uint64 // every so many round trips one is timed
+
+	count atomic.Int64 // answers while measured
+	busy  atomic.Bool  // an answer is awaited
+	trips []time.Duration
+}
+
+// A crowd is the talkers of a load.
+type crowd struct {
+	talkers []*talker
+	closed  bool // a talker sends when its answer is there
+	phase   atomic.Int32
+	waiting atomic.Int64  // talkers that await an answer
+	quiet   chan struct{} // signalled when none does any more
+	failed  chan error
+}
+
+// The phases of a crowd.
+const (
+	warmup int32 = iota
+	measured
+	ending
+)
+
+func (l load) newCrowd() *crowd {
+	c := &crowd{talkers: make([]*talker, l.Sockets), closed: l.Rate == 0, quiet: make(chan struct{}, 1), failed: make(chan error, 1)}
+	sample := uint64(1)
+	if l.Sockets >= 100 && l.Rate == 0 {
+		sample = 16
+	}
+	for i := range c.talkers {
+		c.talkers[i] = &talker{payload: payload(l, i), sample: sample}
+	}
+	return c
+}
+
+// payload makes a message for socket i, with room for its number in front.
+func payload(l load, i int) []byte {
+	if l.Deflate {
+		return jsonLike(l.Size, i)
+	}
+	p := make([]byte, max(l.Size, 8))
+	r := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+	r.Read(p)
+	return p
+}
+
+// jsonLike makes text such as applications send: field names that repeat, and
+// values that do not.
+func jsonLike(size, i int) []byte {
+	r := rand.New(rand.NewPCG(uint64(i), 7))
+	b := []byte("01234567[")
+	for len(b) < size {
+		b = fmt.Appendf(b, `{"id":%d,"user":"user-%d","price":%d.%02d,"side":"%s","ok":true},`,
+			r.IntN(1e6), r.IntN(1e4), r.IntN(1e3), r.IntN(100), []string{"buy", "sell"}[r.IntN(2)])
+	}
+	return b[:size]
+}
+
+func (c *crowd) fail(err error) {
+	select {
+	case c.failed <- err:
+	default:
+	}
+}
+
+// begin sends a message from a talker that awaits no answer.
+func (c *crowd) begin(t *talker) {
+	t.busy.Store(true)
+	c.waiting.Add(1)
+	c.send(t)
+}
+
+func (c *crowd) send(t *talker) {
+	t.number++
+	binary.LittleEndian.PutUint64(t.payload, t.number)
+	if t.number%t.sample == 0 {
+		t.sent = time.Now()
+	}
+	if err := t.socket.send(t.payload); err != nil {
+		c.fail(fmt.Errorf("send: %w", err))
+	}
+}
+
+// got takes an answer.
+func (c *crowd) got(i int, p []byte) {
+	if i >= len(c.talkers) {
+		return // an idle socket's
+	}
+	t := c.talkers[i]
+	if !bytes.Equal(p, t.payload) {
+		c.fail(errors.New("an answer is not what was sent"))
+		return
+	}
+	phase := c.phase.Load()
+	if phase == measured {
+		t.count.Add(1)
+		if t.number%t.sample == 0 && len(t.trips) < mostTrips {
+			t.trips = append(t.trips, time.Since(t.sent))
+		}
+	}
+	if c.closed && phase != ending {
+		c.send(t)
+		return
+	}
+	t.busy.Store(false)
+	if c.waiting.Add(-1) == 0 {
+		select {
+		case c.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// mostTrips bounds how many round trips of a socket are kept.
+const mostTrips = 1 << 17
+
+// end lets every answer arrive that is awaited.
+func (c *crowd) end(ctx context.Context) error {
+	c.phase.Store(ending)
+	for c.waiting.Load() > 0 {
+		select {
+		case <-c.quiet:
+		case err := <-c.failed:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("answers that did not come: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (c *crowd) answers() (n int64) {
+	for _, t := range c.talkers {
+		n += t.count.Load()
+	}
+	return n
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A task is what a process of a measurement is told, as JSON in its last
+// argument.
+type task struct {
+	Role      string // "server" or "client"
+	Contender string
+	Load      load
+	Addr      string // client: where the server listens
+	Cert      []byte // client: the server's certificate, DER
+}
+
+// The lines that a server prints and the client's answers are JSON too.
+type (
+	// ready is a server's first line.
+	ready struct {
+		Addr string
+		Cert []byte
+	}
+
+	// usage is a server's answer to each line it reads, which is the mark's name.
+	usage struct {
+		CPU        time.Duration // user and system time so far
+		RSS        int64         // bytes of memory resident now
+		Heap       uint64        // bytes of heap in use
+		Goroutines int
+	}
+
+	// event is a line of a client: it asks for the server's usage, or is its last
+	// and has the result.
+	event struct {
+		Mark   string // a name for the server's usage now
+		Result *figures
+		Err    string
+	}
+)
+
+// patience is how long a client may take for everything that is not measured, such
+// as opening 10,000 sockets.
+const patience = 2 * time.Minute
+
+// A child is a process of a measurement.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	err strings.Builder
+}
+
+// start starts this program again with a task. The process ends when ctx does.
+func start(ctx context.Context, t task) (*child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.CommandContext(ctx, exe, taskFlag, string(arg))}
+	c.cmd.Env = append(os.Environ(), contenders[t.Contender].env...)
+	c.cmd.Stderr = &c.err
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewScanner(out)
+	c.out.Buffer(nil, 1<<20)
+	return c, c.cmd.Start()
+}
+
+// next reads the child's next line into v.
+func (c *child) next(v any) error {
+	if !c.out.Scan() {
+		if err := c.out.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("process ended early: %s", strings.TrimSpace(c.err.String()))
+	}
+	return json.Unmarshal(c.out.Bytes(), v)
+}
+
+// ask has the child, which is a server, answer to a mark with its usage.
+func (c *child) ask(mark string) (u usage, err error) {
+	if _, err := io.WriteString(c.in, mark+"\n"); err != nil {
+		return u, err
+	}
+	return u, c.next(&u)
+}
+
+// end makes the child end, which it does when its standard input has, and waits
+// for it.
+func (c *child) end() {
+	c.in.Close()
+	gone := time.AfterFunc(5*time.Second, func() { c.cmd.Process.Kill() })
+	defer gone.Stop()
+	for c.out.Scan() {
+	}
+	c.cmd.Wait()
+}
+
+// measure runs one contender under one load.
+func measure(ctx context.Context, contender string, l load) (figures, error) {
+	server, err := start(ctx, task{Role: "server", Contender: contender, Load: l})
+	if err != nil {
+		return figures{}, err
+	}
+	defer server.end()
+	var at ready
+	if err := server.next(&at); err != nil {
+		return figures{}, fmt.Errorf("server: %w", err)
+	}
+	client, err := start(ctx, task{Role: "client", Contender: contender, Load: l, Addr: at.Addr, Cert: at.Cert})
+	if err != nil {
+		return figures{}, err
+	}
+	defer client.end()
+	marks := make(map[string]usage)
+	for {
+		var e event
+		if err := client.next(&e); err != nil {
+			return figures{}, fmt.Errorf("client: %w", err)
+		}
+		switch {
+		case e.Err != "":
+			return figures{}, errors.New("client: " + e.Err)
+		case e.Result != nil:
+			return e.Result.complete(marks), nil
+		}
+		if marks[e.Mark], err = server.ask(e.Mark); err != nil {
+			return figures{}, fmt.Errorf("server: %w", err)
+		}
+		if _, err := io.WriteString(client.in, "\n"); err != nil {
+			return figures{}, fmt.Errorf("client: %w", err)
+		}
+	}
+}
+
+// runTask is the whole of a process of a measurement.
+func runTask(arg string) error {
+	var t task
+	if err := json.Unmarshal([]byte(arg), &t); err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	lines := bufio.NewScanner(os.Stdin)
+	c := contenders[t.Contender]
+	if t.Role == "server" {
+		at, err := c.serve(t.Load)
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(at); err != nil {
+			return err
+		}
+		for lines.Scan() {
+			if err := out.Encode(usageNow(lines.Text())); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), t.Load.Time+patience)
+	defer cancel()
+	mark := func(name string) error {
+		if err := out.Encode(event{Mark: name}); err != nil {
+			return err
+		}
+		if !lines.Scan() {
+			return errors.New("the parent process has gone")
+		}
+		return nil
+	}
+	result, err := t.Load.run(ctx, c.client(t), mark)
+	if err != nil {
+		return out.Encode(event{Err: err.Error()})
+	}
+	return out.Encode(event{Result: &result})
+}
+
+// memoryMark begins the names of marks that are about memory: garbage goes first.
+const memoryMark = "memory"
+
+func usageNow(mark string) usage {
+	if strings.HasPrefix(mark, memoryMark) {
+		debug.FreeOSMemory()
+	}
+	var u usage
+	u.CPU = cpuTime()
+	u.RSS = resident()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u.Heap = m.HeapInuse
+	u.Goroutines = runtime.NumGoroutine()
+	return u
+}
+
+// cpuTime returns the process's user and system time.
+func cpuTime() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// resident returns the bytes of the process's memory that are resident, 0 where
+// the system does not tell.
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
