@@ -244,9 +244,9 @@ func TestBridgePassesRefusals(t *testing.T) {
 		status  int
 		body    string
 	}{
-		"http.Error":         {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no entry", 403) }, 403, "no entry\n"},
+		"http.Error":         {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no entry", http.StatusForbidden) }, http.StatusForbidden, "no entry\n"},
 		"no such route":      {http.NotFound, 404, "404 page not found\n"},
-		"redirect":           {http.RedirectHandler("/elsewhere", 307).ServeHTTP, 307, ""},
+		"redirect":           {http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, http.StatusTemporaryRedirect, ""},
 		"426":                {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(426) }, 400, ""},
 		"a page":             {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }, 501, ""},
 		"nothing":            {func(w http.ResponseWriter, r *http.Request) {}, 501, ""},

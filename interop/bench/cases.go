@@ -70,7 +70,6 @@ type goal struct {
 var (
 	everybody = order
 	h1Peers   = []string{"gorilla", "coder", "gobwas", "gws"}
-	webSocket = []string{"h1 loop", "h1 handler", "h2 loop", "h2 handler", "h3 loop", "h3 handler", "gorilla", "coder", "gobwas", "gws", "x/net h2", "http3"}
 )
 
 // benchmarks returns all of them. Each measurement takes d.

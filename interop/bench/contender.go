@@ -51,18 +51,7 @@ var contenders = make(map[string]*contender)
 
 func add(name string, c *contender) { contenders[name] = c }
 
-// named returns the names of the contenders for which keep is true, in the order
-// of the report: ours first.
-func named(keep func(name string, c *contender) bool) []string {
-	var names []string
-	for _, name := range order {
-		if c := contenders[name]; keep(name, c) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
+// order is that of the report: ours first.
 var order = []string{
 	"h1 loop", "h1 handler", "h2 loop", "h2 handler", "h3 loop", "h3 handler",
 	"gorilla", "coder", "gobwas", "gws",

@@ -78,6 +78,7 @@ func serveXNet(load) (ready, error) {
 		}
 	})
 	return serveTLS(mux, func(srv *http.Server) error {
+		//lint:ignore SA1019 deprecated as it is, it is what is to be measured
 		return http2.ConfigureServer(srv, &http2.Server{MaxConcurrentStreams: manyStreams})
 	}, "h2")
 }
