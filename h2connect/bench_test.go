@@ -59,7 +59,7 @@ func BenchmarkStreamEcho(b *testing.B) {
 				t := testTransport(b)
 				cc, err := t.get(context.Background(), mustURL(s.url("/")), nil)
 				require.NoError(b, err)
-				cc.release()
+				cc.release(false)
 				all := make([]*stream, streams)
 				for i := range all {
 					all[i] = rawStream(b, cc, s.url("/"))
@@ -101,7 +101,7 @@ func BenchmarkStreamOpen(b *testing.B) {
 	t := testTransport(b)
 	cc, err := t.get(context.Background(), mustURL(s.url("/")), nil)
 	require.NoError(b, err)
-	cc.release()
+	cc.release(false)
 	b.ReportAllocs()
 	for b.Loop() {
 		st := rawStream(b, cc, s.url("/"))

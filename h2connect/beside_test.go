@@ -77,7 +77,7 @@ func besideBulk(b *testing.B, url string, socket bool, downloads int) {
 	tr.Limits.StreamWindow, tr.Limits.ConnWindow = 4<<20, 16<<20 // the download's speed is not the client's windows
 	cc, err := tr.get(b.Context(), mustURL(url), nil)
 	require.NoError(b, err)
-	cc.release()
+	cc.release(false)
 	var echo io.ReadWriteCloser
 	if socket {
 		echo = rawStream(b, cc, url)

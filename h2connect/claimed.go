@@ -50,7 +50,7 @@ func (cc *claimedConn) Reserve() error {
 // Release gives a claim back, if there is one.
 func (cc *claimedConn) Release() {
 	if cc.takeClaim() {
-		cc.release()
+		cc.release(false)
 	}
 }
 

@@ -21,12 +21,14 @@ type ClientConn struct {
 
 	// The connection's lock guards these.
 	reserved int           // streams promised to callers and not yet open
+	sockets  int           // streams that sockets have or have been promised
 	away     bool          // the server has sent GOAWAY: no new streams
 	changed  chan struct{} // closed and replaced when a stream may have become free
 	waiting  int           // callers that wait for changed
 	onChange func()        // called when the state may have changed
 	over     chan struct{} // closed when the connection has said its last word
 	used     bool          // it has carried a request
+	probe    *probe        // that asks whether the server still lives; nil: none does
 
 	tidyUntil time.Time // CloseIdleConnections holds until then; zero: it does not
 }
@@ -121,10 +123,13 @@ func (cc *ClientConn) reserve(ctx context.Context) error {
 }
 
 // release gives a promised stream back.
-func (cc *ClientConn) release() {
+func (cc *ClientConn) release(socket bool) {
 	cc.c.mu.Lock()
 	defer cc.c.mu.Unlock()
 	cc.reserved--
+	if socket {
+		cc.sockets--
+	}
 	cc.slotsChanged()
 }
 
@@ -246,6 +251,9 @@ func (cc *ClientConn) goAway(f *http2.GoAwayFrame) {
 func (cc *ClientConn) closed(st *stream, err error) {
 	x := st.exchange
 	x.stop()
+	if x.socket {
+		cc.sockets--
+	}
 	if x.closeContent != nil && err != nil {
 		go x.closeContent() // whatever that does, it does it without the lock
 	}

@@ -14,10 +14,11 @@ import (
 // HTTP/2 connection of its own, which is closed with the socket. Without TLS the
 // server must be known to speak HTTP/2. o may be nil.
 //
-// Where the server does not speak HTTP/2, does not accept extended CONNECT, or
-// wants HTTP/1.1 for this socket (RST_STREAM HTTP_1_1_REQUIRED), the error wraps websocket.ErrNotSupported. Where the server refuses the
-// socket, it is a *websocket.HandshakeError and the response is returned with
-// it, its body closed.
+// Where the server does not speak HTTP/2, does not accept extended CONNECT, wants
+// HTTP/1.1 for this socket (HTTP_1_1_REQUIRED), or has certainly not looked at it
+// (REFUSED_STREAM, GOAWAY; RFC 9113 §8.7), the error wraps
+// websocket.ErrNotSupported. Where the server refuses the socket, it is a
+// *websocket.HandshakeError and the response is returned with it, its body closed.
 func Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
 	t := &Transport{AllowHTTP: true}
 	ctx, req, cancel, err := newDial(ctx, rawURL, o)
@@ -33,7 +34,7 @@ func Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websoc
 	if err != nil {
 		cc.Close()
 	}
-	return conn, resp, err
+	return conn, resp, elsewhere(err)
 }
 
 // Dial opens a socket on this connection: see [Dial] for what it returns. The
@@ -45,7 +46,8 @@ func (cc *ClientConn) Dial(ctx context.Context, rawURL string, o *websocket.Dial
 		return nil, nil, err
 	}
 	defer cancel()
-	return cc.dial(ctx, req, o, nil)
+	conn, resp, err := cc.dial(ctx, req, o, nil)
+	return conn, resp, elsewhere(err)
 }
 
 // newDial makes the request of a socket and the context that bounds its opening
@@ -84,10 +86,11 @@ func (cc *ClientConn) dial(ctx context.Context, req *http.Request, o *websocket.
 	if err := cc.reserve(ctx); err != nil {
 		return nil, nil, err
 	}
+	cc.promiseSocket()
 	return cc.dialReserved(ctx, req, o, onEnd)
 }
 
-// dialReserved is dial with a stream reserved and the settings known.
+// dialReserved is dial with a stream promised to a socket and the settings known.
 func (cc *ClientConn) dialReserved(ctx context.Context, req *http.Request, o *websocket.DialOptions, onEnd func()) (*websocket.Conn, *http.Response, error) {
 	st, err := cc.open(req, "websocket")
 	if err != nil {

@@ -36,12 +36,16 @@ func RequireHTTP1(w http.ResponseWriter) error {
 
 var errHTTP1 = errors.New("h2connect: the request requires HTTP/1.1")
 
-// orHTTP1 says of a socket that was refused with HTTP_1_1_REQUIRED that it is to
-// be opened over HTTP/1.1.
+// orHTTP1 says of a socket that was refused with HTTP_1_1_REQUIRED, on its stream
+// or with the connection, that it is to be opened over HTTP/1.1.
 func orHTTP1(err error) error {
 	var reset *StreamError
-	if errors.As(err, &reset) && reset.Remote && reset.Code == http2.ErrCodeHTTP11Required {
-		return fmt.Errorf("%w: %w", websocket.ErrNotSupported, err)
+	var ended *ConnError
+	switch {
+	case errors.As(err, &reset) && reset.Remote && reset.Code == http2.ErrCodeHTTP11Required:
+	case errors.As(err, &ended) && ended.Remote && ended.Code == http2.ErrCodeHTTP11Required:
+	default:
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", websocket.ErrNotSupported, err)
 }

@@ -144,7 +144,7 @@ const cancelTime = 20 * time.Millisecond
 func (cc *ClientConn) open(req *http.Request, protocol string) (*stream, error) {
 	fields, err := requestFields(req, protocol)
 	if err != nil {
-		cc.release()
+		cc.release(protocol != "")
 		return nil, err
 	}
 	x := &exchange{
@@ -193,11 +193,11 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cc.reserved--
-	if err := cc.usable(); err != nil {
-		return nil, notProcessed{err}
-	}
-	if size := listSize(fields); size > uint64(c.peer.headerList) {
-		return nil, errors.New("h2connect: the request's header is larger than the peer allows")
+	if err := cc.mayOpen(fields); err != nil {
+		if x.socket {
+			cc.sockets--
+		}
+		return nil, err
 	}
 	cc.tidyUntil = time.Time{}
 	st := c.newStream(c.nextOut)
@@ -223,6 +223,17 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	}
 	c.flush()
 	return st, nil
+}
+
+// mayOpen returns why no stream can be opened with these fields. c.mu is held.
+func (cc *ClientConn) mayOpen(fields []hpack.HeaderField) error {
+	if err := cc.usable(); err != nil {
+		return notProcessed{err}
+	}
+	if size := listSize(fields); size > uint64(cc.c.peer.headerList) {
+		return errors.New("h2connect: the request's header is larger than the peer allows")
+	}
+	return nil
 }
 
 // watchCancel watches over the channel that requests had before they had

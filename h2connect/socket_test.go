@@ -112,6 +112,7 @@ func TestXC20SocketsAndRequestsShareAConnection(t *testing.T) {
 func TestAThousandSocketsOnOneConnection(t *testing.T) {
 	s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: 1000}}, socketHandler())
 	tr := testTransport(t)
+	tr.RequestStreams = -1
 	first, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
 	require.NoError(t, err)
 	conns := []*websocket.Conn{first}
@@ -156,22 +157,48 @@ func TestAThousandSocketsOnOneConnection(t *testing.T) {
 }
 
 func TestAFurtherConnectionBeyondTheServersLimit(t *testing.T) {
-	s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: 2}}, socketHandler())
-	tr := testTransport(t)
-	var conns []*websocket.Conn
-	for range 5 {
-		c, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
-		require.NoError(t, err)
-		conns = append(conns, c)
+	tests := []struct {
+		streams, forRequests, sockets, conns int
+	}{
+		{streams: 2, forRequests: -1, sockets: 5, conns: 3},
+		{streams: 1, sockets: 3, conns: 3},
+		{streams: 2, sockets: 3, conns: 3},
+		{streams: 10, sockets: 17, conns: 3}, // a fifth is left
+		{streams: 30, sockets: 51, conns: 3, forRequests: 5},
 	}
-	for _, c := range conns {
-		wantEcho(t, c, "hello")
-	}
-	tr.mu.Lock()
-	assert.Len(t, tr.conns[keyOf(mustURL(s.url("/")))], 3)
-	tr.mu.Unlock()
-	for _, c := range conns {
-		require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d streams %d sockets", tt.streams, tt.sockets), func(t *testing.T) {
+			s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: tt.streams}}, socketHandler())
+			tr := testTransport(t)
+			tr.RequestStreams = tt.forRequests
+			conns := make([]*websocket.Conn, tt.sockets)
+			var all sync.WaitGroup
+			for i := range conns {
+				all.Go(func() {
+					c, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
+					if assert.NoError(t, err) {
+						wantEcho(t, c, "hello")
+					}
+					conns[i] = c
+				})
+			}
+			all.Wait()
+			require.False(t, t.Failed())
+			tr.mu.Lock()
+			assert.Len(t, tr.conns[keyOf(mustURL(s.url("/")))], tt.conns)
+			tr.mu.Unlock()
+			if tt.streams > 1 && tt.forRequests >= 0 {
+				resp, err := (&http.Client{Transport: tr}).Get(s.url("/hello"))
+				require.NoError(t, err, "a stream is left for requests")
+				readAll(t, resp.Body)
+				tr.mu.Lock()
+				assert.Len(t, tr.conns[keyOf(mustURL(s.url("/")))], tt.conns)
+				tr.mu.Unlock()
+			}
+			for _, c := range conns {
+				require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+			}
+		})
 	}
 }
 

@@ -45,21 +45,33 @@ type Transport struct {
 	// request does not say what it accepts, and from unpacking the response.
 	DisableCompression bool
 
+	// RequestStreams is how many of the streams that a server allows on a
+	// connection sockets leave to ordinary requests, which would otherwise wait
+	// behind sockets that live for hours. Of a server that allows few it is a
+	// fifth of them, but at least one; where there is only one, a socket may
+	// have it. Beyond it a socket gets a further connection. Zero: 20.
+	// Negative: none.
+	RequestStreams int
+
 	// Limits bounds what a server can make a connection hold, do or wait for.
 	// Limits.Idle is how long a connection without streams is kept.
 	Limits Limits
 
-	mu    sync.Mutex
-	conns map[string][]*ClientConn // by keyOf
-	dials map[string]*dialing
-	over  *overlay // the http.Transport that dials for this one, nil for none
+	mu     sync.Mutex
+	closed bool
+	conns  map[string][]*ClientConn // by keyOf
+	dials  map[string]*dialing
+	over   *overlay // the http.Transport that dials for this one, nil for none
 }
 
-// A dialing is a connection that is being opened for whoever needs it.
+// A dialing is a connection that is being opened for whoever needs it. It is
+// given up when nobody does any more.
 type dialing struct {
-	done chan struct{} // closed when cc or err is set
-	cc   *ClientConn
-	err  error
+	cancel  context.CancelFunc
+	waiting int           // guarded by the Transport's mutex
+	done    chan struct{} // closed when cc or err is set
+	cc      *ClientConn
+	err     error
 }
 
 // keyOf names the server that a URL leads to: scheme, host and port.
@@ -134,41 +146,6 @@ func again(req *http.Request, begun bool, cause error) (*http.Request, error) {
 	req = req.Clone(req.Context())
 	req.Body = body
 	return req, nil
-}
-
-// Dial opens a socket at rawURL: see the package's [Dial] for what it returns.
-// It uses a pooled connection if there is one, whatever o says about how to
-// connect.
-func (t *Transport) Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-	ctx, req, cancel, err := newDial(ctx, rawURL, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer cancel()
-	if err := t.checkURL(req.URL); err != nil {
-		return nil, nil, err
-	}
-	for try := 1; ; try++ {
-		cc, err := t.get(ctx, req.URL, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		supported, err := cc.WaitForSettings(ctx)
-		if err != nil || !supported {
-			cc.release()
-			if err == nil {
-				err = errNotSupported("the server does not accept extended CONNECT")
-			}
-			if try < maxTries && retryable(err) {
-				continue
-			}
-			return nil, nil, err
-		}
-		conn, resp, err := cc.dialReserved(ctx, req, o, nil)
-		if err == nil || try == maxTries || !retryable(err) {
-			return conn, resp, err
-		}
-	}
 }
 
 func (t *Transport) checkURL(u *url.URL) error {
@@ -351,23 +328,16 @@ func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOption
 			t.mu.Unlock()
 			return cc, nil
 		}
-		d := t.dials[key]
-		if d == nil {
-			d = t.startDial(ctx, key, o)
-		}
+		d := t.join(ctx, key, o)
 		t.mu.Unlock()
-		select {
-		case <-d.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if d.err != nil {
-			return nil, d.err
+		cc, err = t.await(ctx, key, d)
+		if err != nil {
+			return nil, err
 		}
 		// The server may allow fewer streams than there are callers: the others
 		// go round again.
-		if d.cc.tryReserve() {
-			return d.cc, nil
+		if cc.tryReserve() {
+			return cc, nil
 		}
 	}
 }
@@ -421,33 +391,106 @@ func (t *Transport) pooled(key string) *ClientConn {
 	return nil
 }
 
+// join returns the connection that is being opened to key's server, or begins to
+// open one. Whoever joins awaits. t.mu is held.
+func (t *Transport) join(ctx context.Context, key string, o *websocket.DialOptions) *dialing {
+	d := t.dials[key]
+	if d == nil {
+		d = t.startDial(ctx, key, o)
+	}
+	d.waiting++
+	return d
+}
+
+// await waits for a connection that is being opened. The last to give up waiting
+// ends the attempt.
+func (t *Transport) await(ctx context.Context, key string, d *dialing) (*ClientConn, error) {
+	select {
+	case <-d.done:
+		return d.cc, d.err
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d.waiting--
+	if d.waiting == 0 {
+		d.cancel()
+		if t.dials[key] == d {
+			delete(t.dials, key) // the next one begins anew
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
 // startDial opens a connection on a goroutine of its own, so that a caller whose
 // context ends does not take it from the others who wait. The goroutine ends
-// when the connection is open, has failed, or has taken longer than
-// Limits.Preface. t.mu is held.
+// when the connection is open, has failed, is not waited for any more, or has
+// taken longer than Limits.Preface. t.mu is held.
 func (t *Transport) startDial(ctx context.Context, key string, o *websocket.DialOptions) *dialing {
-	d := &dialing{done: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.limits().Preface)
+	d := &dialing{cancel: cancel, done: make(chan struct{})}
+	if t.closed {
+		d.err = errTransportClosed
+		close(d.done)
+		cancel()
+		return d
+	}
 	if t.dials == nil {
 		t.dials = make(map[string]*dialing)
 	}
 	t.dials[key] = d
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.limits().Preface)
 		defer cancel()
-		d.cc, d.err = t.connect(ctx, key, o)
+		cc, err := t.connect(ctx, key, o)
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.dials, key)
-		if d.err == nil {
-			t.add(key, d.cc)
+		if t.dials[key] == d {
+			delete(t.dials, key)
 		}
+		switch {
+		case err != nil:
+		case t.closed:
+			cc.Close()
+			err = errTransportClosed
+		case d.waiting == 0:
+			cc.Close()
+			err = context.Canceled
+		default:
+			t.add(key, cc)
+			d.cc = cc
+		}
+		d.err = err
 		close(d.done)
 	}()
 	return d
 }
 
+var errTransportClosed = fmt.Errorf("h2connect: the transport is closed: %w", net.ErrClosed)
+
+// Close cuts every connection of the pool with all that is on it, and gives up
+// those that are being opened. Requests and sockets that are asked for later fail
+// with an error that wraps net.ErrClosed.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, d := range t.dials {
+		d.cancel()
+	}
+	for _, conns := range t.conns {
+		for _, cc := range conns {
+			cc.Close()
+		}
+	}
+	return nil
+}
+
 // add puts a connection into the pool until it ends. t.mu is held.
 func (t *Transport) add(key string, cc *ClientConn) {
+	if t.closed {
+		cc.Close()
+		return
+	}
 	if t.conns == nil {
 		t.conns = make(map[string][]*ClientConn)
 	}
