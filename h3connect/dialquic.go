@@ -13,17 +13,33 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/altsvc"
 )
 
 // dialQUIC opens a QUIC connection to addr and waits for its handshake. A peer
 // that does not speak HTTP/3 over QUIC, or does not answer, is an error that wraps
-// websocket.ErrNotSupported.
+// websocket.ErrNotSupported. Where ctx names an alternative service the connection
+// leads there:
+//
+//	"a client […] MUST have reasonable assurances that this alternative
+//	service is under the control of and valid for the whole origin",
+//
+// which is that its certificate is valid for the origin's host
+// (https://www.rfc-editor.org/rfc/rfc7838#section-2.1).
 func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Config) (*quic.Conn, error) {
 	tr, err := t.transport()
 	if err != nil {
 		return nil, err
 	}
-	host, service, err := net.SplitHostPort(addr)
+	name, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	to := addr
+	if elsewhere := altsvc.Addr(ctx); elsewhere != "" {
+		to = elsewhere
+	}
+	host, service, err := net.SplitHostPort(to)
 	if err != nil {
 		return nil, err
 	}
@@ -41,15 +57,15 @@ func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Conf
 	tlsConf = tlsConf.Clone()
 	tlsConf.NextProtos = []string{http3.NextProtoH3}
 	if tlsConf.ServerName == "" {
-		tlsConf.ServerName = host
+		tlsConf.ServerName = name
 	}
 	conf := quicConfig(t.QUICConfig)
 	// "Clients MUST treat receipt of a server-initiated bidirectional stream
 	// as a connection error" (RFC 9114 §6.1); we do not even allow one.
 	setDefault(&conf.MaxIncomingStreams, -1)
 	qc, err := race(ctx, ips, func(ctx context.Context, ip netip.Addr) (*quic.Conn, error) {
-		to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-		return tr.Dial(ctx, to, tlsConf, conf)
+		at := net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+		return tr.Dial(ctx, at, tlsConf, conf)
 	})
 	if err != nil && ctx.Err() == nil && !speaksQUIC(err) {
 		err = fmt.Errorf("%w: %w", err, websocket.ErrNotSupported)

@@ -58,12 +58,8 @@ func (c *clientConn) openSocket(ctx context.Context, req *http.Request, o *webso
 //
 // is what RFC 8441 §3 comes to, which RFC 9220 §3 takes over.
 func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
-	select {
-	case <-c.settled:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for the server's SETTINGS: %w", context.Cause(ctx))
-	case <-c.qc.Context().Done():
-		return nil, neverSent(context.Cause(c.qc.Context()))
+	if err := c.awaitSettings(ctx); err != nil {
+		return nil, err
 	}
 	if !c.settings.extendedConnect {
 		return nil, fmt.Errorf("the server does not offer extended CONNECT: %w", websocket.ErrNotSupported)

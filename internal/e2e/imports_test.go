@@ -34,10 +34,11 @@ var allowed = map[string][]string{
 	"internal/handshake": {".", "internal/tunnel", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/text/"},
 	"internal/sockets":   {".", "internal/tunnel"},
 	"internal/registry":  {"."},
+	"internal/altsvc":    {},
 	"h1upgrade":          {".", "internal/handshake", "internal/sockets"},
 	"h2connect":          {".", "internal/handshake", "internal/sockets", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
-	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "github.com/quic-go/", "golang.org/x/"},
-	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/tunnel"},
+	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "github.com/quic-go/", "golang.org/x/"},
+	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/tunnel", "golang.org/x/net/proxy"},
 }
 
 // impure are standard packages that the codec does not link: it does no I/O, and

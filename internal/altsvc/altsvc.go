@@ -1,0 +1,21 @@
+// Package altsvc carries, from a negotiate.Dialer to h3connect, where a server
+// said that it is to be found over HTTP/3 (RFC 7838): they do not import each
+// other.
+package altsvc
+
+import "context"
+
+type addrKey struct{}
+
+// With returns a context in which connections over HTTP/3 lead to addr,
+// "host:port", in place of the URL's host and port. What the server has to prove
+// by its certificate stays the URL's host.
+func With(ctx context.Context, addr string) context.Context {
+	return context.WithValue(ctx, addrKey{}, addr)
+}
+
+// Addr returns what With put into ctx, "" for nothing.
+func Addr(ctx context.Context) string {
+	addr, _ := ctx.Value(addrKey{}).(string)
+	return addr
+}
