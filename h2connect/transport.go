@@ -10,10 +10,12 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/wsmux/websocket"
+	"golang.org/x/net/http/httpguts"
 )
 
 // A Transport is an http.RoundTripper and a dialer of sockets on one pool of
@@ -77,7 +79,8 @@ type dialing struct {
 // keyOf names the server that a URL leads to: scheme, host and port.
 func keyOf(u *url.URL) string { return u.Scheme + "://" + addrOf(u) }
 
-// addrOf returns a URL's host and port.
+// addrOf returns a URL's host, in lower case and ASCII as far as that is possible,
+// and its port.
 func addrOf(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -86,7 +89,14 @@ func addrOf(u *url.URL) string {
 			port = "80"
 		}
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	host := u.Hostname()
+	if ascii, err := httpguts.PunycodeHostPort(host); err == nil {
+		host = ascii
+	}
+	if !strings.Contains(host, "%") { // the zone of an IPv6 literal is the system's name
+		host = strings.ToLower(host)
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // maxTries is how often a request is sent that the server has not looked at.
@@ -269,7 +279,7 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 	tc, ok := nc.(*tls.Conn)
 	if t.DialTLSContext == nil {
 		tc = tls.Client(nc, clientTLS(config, u.Hostname()))
-	} else if !ok {
+	} else if !ok || tc.ConnectionState().HandshakeComplete {
 		return nc, nil
 	}
 	trace := httptrace.ContextClientTrace(ctx)

@@ -21,11 +21,12 @@ import (
 // websocket.ErrNotSupported. Where ctx names an alternative service the connection
 // leads there:
 //
-//	"a client […] MUST have reasonable assurances that this alternative
-//	service is under the control of and valid for the whole origin",
+//	"Clients MUST have reasonable assurances that the alternative service is
+//	under control of and valid for the whole origin."
 //
-// which is that its certificate is valid for the origin's host
-// (https://www.rfc-editor.org/rfc/rfc7838#section-2.1).
+// https://www.rfc-editor.org/rfc/rfc7838#section-2.1
+//
+// That its certificate is valid for the origin's host is such an assurance.
 func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Config) (*quic.Conn, error) {
 	tr, err := t.transport()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
@@ -61,6 +62,9 @@ func hostPort(u *url.URL) string {
 	}
 	if ascii, err := httpguts.PunycodeHostPort(host); err == nil {
 		host = ascii
+	}
+	if !strings.Contains(host, "%") { // the zone of an IPv6 literal is the system's name
+		host = strings.ToLower(host)
 	}
 	return net.JoinHostPort(host, port)
 }
