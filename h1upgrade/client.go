@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -62,10 +63,16 @@ func exchange(ctx context.Context, nc net.Conn, req *http.Request, o *websocket.
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := nc.Write(appendRequest(nil, req)); err != nil {
+	trace := httptrace.ContextClientTrace(ctx)
+	_, err = nc.Write(appendRequest(nil, req))
+	traceWrote(trace, err)
+	if err != nil {
 		return nil, nil, err
 	}
 	in := newAnswerReader(nc)
+	if _, err := in.buffer.Peek(1); err == nil && trace != nil && trace.GotFirstResponseByte != nil {
+		trace.GotFirstResponseByte()
+	}
 	resp, err := in.next(req)
 	if err != nil {
 		return nil, nil, err
@@ -90,6 +97,17 @@ func exchange(ctx context.Context, nc net.Conn, req *http.Request, o *websocket.
 		return nil, resp, err
 	}
 	return tunnel.NewConn(ctx, newStream(nc, state), params), resp, nil
+}
+
+// traceWrote tells a trace that the request has been written, or that this has
+// failed.
+func traceWrote(trace *httptrace.ClientTrace, err error) {
+	if trace != nil && trace.WroteHeaders != nil && err == nil {
+		trace.WroteHeaders()
+	}
+	if trace != nil && trace.WroteRequest != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
+	}
 }
 
 // tlsState returns the state of nc's TLS, once its handshake is complete. It is
@@ -134,7 +152,7 @@ type answerReader struct {
 }
 
 func newAnswerReader(conn io.Reader) *answerReader {
-	a := &answerReader{conn: conn}
+	a := &answerReader{conn: conn, left: maxAnswer}
 	a.buffer = bufio.NewReader(a)
 	return a
 }

@@ -71,9 +71,14 @@ type Dialing struct {
 	OnEnd    func()
 }
 
+// A Tracker is told of a stream that a client has opened a socket on, and what it
+// returns is called when the stream has been released.
+type Tracker func(s websocket.Stream) (released func())
+
 type (
 	acceptingKey struct{}
 	dialingKey   struct{}
+	trackerKey   struct{}
 )
 
 // WithAccepting returns a context for a request that is to be accepted.
@@ -98,9 +103,23 @@ func DialingOf(ctx context.Context) *Dialing {
 	return d
 }
 
+// WithTracker returns a context for dialling whose sockets t is told of.
+func WithTracker(ctx context.Context, t Tracker) context.Context {
+	return context.WithValue(ctx, trackerKey{}, t)
+}
+
 // NewConn is websocket.New for a client whose opening handshake was made with
 // ctx: if that has a Dialing, the Dialing gets the stream, and the Conn is nil.
 func NewConn(ctx context.Context, s websocket.Stream, p websocket.Params) *websocket.Conn {
+	if track, _ := ctx.Value(trackerKey{}).(Tracker); track != nil {
+		released, before := track(s), p.OnEnd
+		p.OnEnd = func() {
+			if before != nil {
+				before()
+			}
+			released()
+		}
+	}
 	d := DialingOf(ctx)
 	if d == nil {
 		return websocket.New(s, p)
