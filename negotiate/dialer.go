@@ -5,16 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/wsmux/websocket"
-	"github.com/wsmux/websocket/h1upgrade"
 	"github.com/wsmux/websocket/h2connect"
 )
 
@@ -27,6 +25,15 @@ type HTTP3Dialer interface {
 	// websocket.ErrNotSupported says that another bootstrap may work.
 	Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
 
+	// Connect sees to it that Dial and RoundTrip find a connection to url's
+	// origin, and reports whether the server has extended CONNECT on it (RFC
+	// 9220). It returns soon after ctx has ended, and leaves nothing behind then.
+	Connect(ctx context.Context, url string) (extendedConnect bool, err error)
+
+	// Connected reports whether there is an open connection to url's origin on
+	// which the server has extended CONNECT.
+	Connected(url string) bool
+
 	// CloseIdleConnections closes connections that carry nothing.
 	CloseIdleConnections()
 }
@@ -35,13 +42,26 @@ type HTTP3Dialer interface {
 // HTTP/3 connections. The zero value is ready. A Dialer is meant to live as long
 // as the program, is safe for concurrent use, and must not be copied or changed
 // after its first use.
+//
+// It remembers for five minutes what an origin lacks or how it could not be
+// reached, and for as long as the origin says where it is to be had over HTTP/3
+// (Alt-Svc, RFC 7838).
 type Dialer struct {
 	// TLSClientConfig is cloned for each connection; NextProtos is set by the
 	// Dialer. Nil: the zero tls.Config. HTTP3 has a configuration of its own.
 	TLSClientConfig *tls.Config
 
-	// DialContext opens TCP connections. Nil: a net.Dialer.
+	// DialContext opens TCP connections, also those to proxies. Nil: all
+	// addresses of the host are tried, a quarter of a second after one another
+	// and the families by turns (RFC 8305).
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Proxy returns the proxy on the way to a request's URL, nil for none. It is
+	// asked whenever a connection is opened, with a URL of scheme http or https
+	// that has no path. Proxies are http and https URLs, through which a tunnel
+	// is opened (CONNECT), and socks5 ones; their userinfo are credentials.
+	// HTTP/3 is not used through proxies. Nil: http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
 
 	// HTTP3 is used where Policy says so, &h3connect.Transport{} for instance.
 	// Nil: never.
@@ -50,15 +70,34 @@ type Dialer struct {
 	// Policy chooses the bootstrap. Zero: automatic.
 	Policy Policy
 
+	// HeadStart is for how long HTTP/3 alone is connecting before TCP does so
+	// too; who is connected first is used, and the other one given up. Zero:
+	// 300 ms. Negative: TCP waits until HTTP/3 has failed.
+	HeadStart time.Duration
+
+	// Jar gives the cookies for sockets and takes those of the answers, refusals
+	// included. For ordinary requests that is http.Client's business, which may
+	// share the Jar. Nil: no cookies but those in DialOptions.Header.
+	Jar http.CookieJar
+
+	// Redirects is how many redirects Dial follows. From wss it goes to wss
+	// only. To another origin nothing of DialOptions.Header goes along but
+	// User-Agent, Accept-Language and Origin, and no userinfo. Zero: none, a
+	// redirect is a refusal.
+	Redirects int
+
 	// HTTP2Limits bounds what a server can make an HTTP/2 connection hold, do or
 	// wait for.
 	HTTP2Limits h2connect.Limits
 
-	once  sync.Once
-	http2 *h2connect.Transport
-	http1 *http.Transport // ordinary requests over HTTP/1.1
+	once    sync.Once
+	http2   *h2connect.Transport
+	http1   *http.Transport // ordinary requests over HTTP/1.1
+	forward *http.Transport // ordinary requests in cleartext, which a proxy forwards
+	streams streams         // those that Close has to look after
 
 	mu      sync.Mutex
+	closed  bool
 	origins map[string]*origin
 }
 
@@ -67,20 +106,25 @@ const handshakeTimeout = 10 * time.Second
 
 // Dial opens a socket to a ws, wss, http or https URL by the first bootstrap of
 // the Policy that works. It goes on to the next one only where the server, or the
-// network, does not support the one before; a server's refusal is an answer.
+// network, does not support the one before, or the server has certainly not looked
+// at it (REFUSED_STREAM, GOAWAY, H3_REQUEST_REJECTED); a server's refusal is an
+// answer.
 //
-// On success the response is the accepting one. Its Body is empty. Otherwise the
-// error is a *[DialError], and the response is the refusing one, if there was
+// On success the response is the accepting one, of which [Attempts] tells how it
+// was reached. Its Body is empty. Otherwise the error is a *[DialError], unless
+// the arguments are at fault, and the response is the refusing one, if there was
 // one. ctx bounds the dialling alone, which [websocket.Limits] bounds too.
 //
 // If o has a TLSClientConfig or a DialContext of its own the socket gets a
-// connection of its own, which nothing else uses.
+// connection of its own, which nothing else uses, over HTTP/3 only if the Policy
+// names it.
 func (d *Dialer) Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	return d.dial(ctx, rawURL, o, 0)
+}
+
+// dial is Dial that tries the bootstrap avoid last; 0 is none.
+func (d *Dialer) dial(ctx context.Context, rawURL string, o *websocket.DialOptions, avoid websocket.Bootstrap) (*websocket.Conn, *http.Response, error) {
 	d.setup()
-	t, err := parseTarget(rawURL)
-	if err != nil {
-		return nil, nil, err
-	}
 	if o == nil {
 		o = &websocket.DialOptions{}
 	}
@@ -93,253 +137,136 @@ func (d *Dialer) Dial(ctx context.Context, rawURL string, o *websocket.DialOptio
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	failed := &DialError{URL: t.String()}
-	order := d.Policy.bootstraps(t.secure)
-	for _, b := range order {
-		start := time.Now()
-		c, resp, err := d.dialBy(ctx, b, t, o)
-		if err == nil {
-			return c, resp, nil
-		}
-		failed.Attempts = append(failed.Attempts, Attempt{Bootstrap: b, Duration: time.Since(start), Err: err})
-		if ctx.Err() != nil || !fallsBack(err) {
-			return nil, resp, failed
-		}
+	t, err := parseTarget(ctx, rawURL, o)
+	if err != nil {
+		return nil, nil, err
 	}
-	if len(order) == 0 {
-		failed.Attempts = []Attempt{{Err: fmt.Errorf("no bootstrap for this URL: %w", websocket.ErrNotSupported)}}
+	for left := d.Redirects; ; left-- {
+		if d.isClosed() {
+			return nil, nil, errClosed
+		}
+		c, resp, err := d.dialOrigin(ctx, t, o, avoid)
+		if err == nil || left <= 0 {
+			return c, resp, err
+		}
+		next, withO, ok := redirected(ctx, t, o, resp, err)
+		if !ok {
+			return nil, resp, err
+		}
+		t, o = next, withO
 	}
-	return nil, nil, failed
 }
 
-// fallsBack reports whether another bootstrap may succeed where err came from: a
-// server's answer and a mistake in the options are the same everywhere.
-func fallsBack(err error) bool {
-	var refused *websocket.HandshakeError
-	if errors.As(err, &refused) && !errors.Is(err, websocket.ErrNotSupported) {
-		return false
+// dialOrigin is dial for one URL.
+func (d *Dialer) dialOrigin(ctx context.Context, t target, o *websocket.DialOptions, avoid websocket.Bootstrap) (*websocket.Conn, *http.Response, error) {
+	a := &approach{d: d, t: t, org: d.origin(t.origin), o: withCookies(o, d.Jar, t), socket: true}
+	a.own = o.TLSClientConfig != nil || o.DialContext != nil
+	c, resp, err := a.open(ctx, avoid)
+	if d.Jar != nil && resp != nil {
+		if cookies := resp.Cookies(); len(cookies) > 0 {
+			d.Jar.SetCookies(t.url, cookies)
+		}
 	}
-	return true
-}
-
-// dialBy opens a socket by one bootstrap.
-func (d *Dialer) dialBy(ctx context.Context, b websocket.Bootstrap, t target, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-	own := o.TLSClientConfig != nil || o.DialContext != nil
-	switch b {
-	case websocket.HTTP1:
-		if own {
-			return h1upgrade.Dial(ctx, t.raw, o)
-		}
-		nc, err := d.dialHTTP1(ctx, t)
-		if err != nil {
-			return nil, nil, err
-		}
-		return h1upgrade.NewClient(ctx, nc, t.raw, o)
-	case websocket.HTTP2:
-		if own {
-			return h2connect.Dial(ctx, t.raw, o)
-		}
-		org := d.origin(t.origin)
-		if err := org.lacksSockets(); err != nil && !d.Policy.only {
-			return nil, nil, err
-		}
-		c, resp, err := d.http2.Dial(ctx, t.raw, o)
-		org.learn(err)
-		return c, resp, err
-	case websocket.HTTP3:
-		if d.HTTP3 != nil {
-			return d.HTTP3.Dial(ctx, t.raw, o)
-		}
-		return nil, nil, fmt.Errorf("the Dialer has no HTTP3: %w", websocket.ErrNotSupported)
-	}
-	return nil, nil, fmt.Errorf("%v: %w", b, websocket.ErrNotSupported)
+	return c, resp, err
 }
 
 // setup makes the transports, once.
 func (d *Dialer) setup() {
 	d.once.Do(func() {
 		d.http2 = &h2connect.Transport{
-			DialContext:    d.dialTCP,
+			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				return d.dialHTTP1(ctx, cleartextAt(addr), true)
+			},
 			DialTLSContext: d.dialHTTP2,
 			AllowHTTP:      true,
 			Limits:         d.HTTP2Limits,
 		}
-		d.http1 = &http.Transport{
-			DialContext: d.dialTCP,
-			DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-				return d.dialHTTP1(ctx, targetAt(addr))
-			},
-			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
-			MaxIdleConnsPerHost:    32,
-			IdleConnTimeout:        90 * time.Second,
-			ExpectContinueTimeout:  time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
+		d.http1 = d.newHTTP1()
+		d.http1.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return d.dialHTTP1(ctx, cleartextAt(addr), true)
+		}
+		d.http1.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return d.dialHTTP1(ctx, targetAt(addr), false) // net/http traces it
+		}
+		d.forward = d.newHTTP1()
+		d.forward.DialContext = d.dialDirect
+		d.forward.TLSClientConfig = d.tlsConfig("", "http/1.1")
+		d.forward.Proxy = func(req *http.Request) (*url.URL, error) {
+			return d.proxyFor(req.Context(), targetOf(req.URL))
 		}
 	})
 }
 
-func (d *Dialer) dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
-	if d.DialContext != nil {
-		return d.DialContext(ctx, network, addr)
+// newHTTP1 returns a transport for ordinary requests over HTTP/1.1.
+func (d *Dialer) newHTTP1() *http.Transport {
+	return &http.Transport{
+		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2
+		MaxIdleConnsPerHost:    32,
+		IdleConnTimeout:        90 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
 	}
-	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
-// dialTLS opens a connection to addr and lets the server choose among the
-// protocols.
-func (d *Dialer) dialTLS(ctx context.Context, addr string, protocols ...string) (*tls.Conn, error) {
-	nc, err := d.dialTCP(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
+// CloseIdleConnections closes connections that carry neither a socket nor a
+// request.
+func (d *Dialer) CloseIdleConnections() {
+	d.setup()
+	d.http1.CloseIdleConnections()
+	d.forward.CloseIdleConnections()
+	d.http2.CloseIdleConnections()
+	if d.HTTP3 != nil {
+		d.HTTP3.CloseIdleConnections()
 	}
-	config := new(tls.Config)
-	if d.TLSClientConfig != nil {
-		config = d.TLSClientConfig.Clone()
-	}
-	config.NextProtos = protocols
-	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(addr)
-	}
-	tc := tls.Client(nc, config)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		nc.Close()
-		if alert := tls.AlertError(0); errors.As(err, &alert) && alert == noApplicationProtocol {
-			return nil, fmt.Errorf("the server speaks none of %q: %w: %w", protocols, websocket.ErrNotSupported, err)
+	for _, o := range d.allOrigins() {
+		if nc := o.take(); nc != nil {
+			nc.Close()
 		}
-		return nil, err
 	}
-	return tc, nil
 }
 
-// noApplicationProtocol is the TLS alert of a server that speaks none of the
-// protocols offered (RFC 7301 §3.2).
-const noApplicationProtocol = 120
-
-// dialHTTP2 opens a connection for http2. If HTTP/1.1 may be used too, it is
-// offered in the same handshake; a server that chooses it has its connection
-// kept for that.
-func (d *Dialer) dialHTTP2(ctx context.Context, _, addr string) (net.Conn, error) {
-	protocols := []string{"h2"}
-	if slices.Contains(d.Policy.bootstraps(true), websocket.HTTP1) {
-		protocols = append(protocols, "http/1.1")
+// NetworkChanged tells the Dialer that the machine is on another network: it
+// forgets what could not be reached, and alternative services that were not
+// announced to persist (RFC 7838 §2.2), and closes idle connections.
+func (d *Dialer) NetworkChanged() {
+	for _, o := range d.allOrigins() {
+		o.networkChanged()
 	}
-	tc, err := d.dialTLS(ctx, addr, protocols...)
-	if err != nil {
-		return nil, err
-	}
-	if tc.ConnectionState().NegotiatedProtocol == "h2" {
-		return tc, nil
-	}
-	if len(protocols) > 1 {
-		d.origin(targetAt(addr).origin).keep(tc)
-	} else {
-		tc.Close()
-	}
-	return nil, errNoHTTP2
+	d.CloseIdleConnections()
 }
 
-// dialHTTP1 opens a connection to t for HTTP/1.1, or takes one that was opened
-// for HTTP/2 and turned out otherwise.
-func (d *Dialer) dialHTTP1(ctx context.Context, t target) (net.Conn, error) {
-	if !t.secure {
-		return d.dialTCP(ctx, "tcp", t.addr)
+func (d *Dialer) allOrigins() []*origin {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]*origin, 0, len(d.origins))
+	for _, o := range d.origins {
+		list = append(list, o)
 	}
-	if nc := d.origin(t.origin).take(); nc != nil {
-		return nc, nil
+	return list
+}
+
+// Close cuts every socket, and every HTTP/2 and HTTP/3 connection with the
+// requests on it; requests over HTTP/1.1 go on to their end. HTTP3 is closed if it
+// has a method Close. A Dialer that is closed dials no more: Dial and RoundTrip
+// return an error that wraps net.ErrClosed.
+func (d *Dialer) Close() error {
+	d.setup()
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.streams.abort()
+	err := d.http2.Close()
+	if c, ok := d.HTTP3.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
 	}
-	return d.dialTLS(ctx, t.addr, "http/1.1")
+	d.CloseIdleConnections()
+	return err
 }
 
-// A target is where a URL leads.
-type target struct {
-	raw    string
-	secure bool
-	addr   string // host:port
-	origin string // "https://host:port"
+func (d *Dialer) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
-// String returns the origin: a URL's path and query may hold secrets.
-func (t target) String() string { return t.origin }
-
-func parseTarget(rawURL string) (target, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		// The error of url.Parse quotes the URL, secrets included.
-		return target{}, errors.New("negotiate: dial: not a URL")
-	}
-	return targetOf(u)
-}
-
-func targetOf(u *url.URL) (target, error) {
-	t := target{raw: u.String()}
-	host := strings.ToLower(u.Hostname())
-	port, scheme := "80", "http"
-	switch u.Scheme {
-	case "ws", "http":
-	case "wss", "https":
-		t.secure, port, scheme = true, "443", "https"
-	default:
-		return t, fmt.Errorf("negotiate: dial: unknown scheme %q", u.Scheme)
-	}
-	if host == "" {
-		return t, errors.New("negotiate: dial: the URL has no host")
-	}
-	if p := u.Port(); p != "" {
-		port = p
-	}
-	t.addr = net.JoinHostPort(host, port)
-	t.origin = scheme + "://" + t.addr
-	return t, nil
-}
-
-// targetAt returns the target of a TLS connection to addr.
-func targetAt(addr string) target {
-	return target{secure: true, addr: addr, origin: "https://" + addr}
-}
-
-// A DialError says how dialling failed: what was tried, in order. It wraps the
-// errors of all attempts, so that errors.Is and errors.As find what any of them
-// says; websocket.ErrNotSupported among them means that the server lacks a
-// bootstrap that the Policy asked for.
-type DialError struct {
-	// URL is the origin that was dialled.
-	URL string
-
-	// Attempts has at least one element.
-	Attempts []Attempt
-}
-
-// An Attempt is one bootstrap that was tried in vain.
-type Attempt struct {
-	Bootstrap websocket.Bootstrap
-	Duration  time.Duration
-	Err       error
-}
-
-// Error lists the attempts.
-func (e *DialError) Error() string {
-	var b strings.Builder
-	b.WriteString("negotiate: dial " + e.URL)
-	for i, a := range e.Attempts {
-		sep := ": "
-		if i > 0 {
-			sep = "; "
-		}
-		b.WriteString(sep)
-		if a.Bootstrap != 0 {
-			fmt.Fprintf(&b, "%v after %v: ", a.Bootstrap, a.Duration.Round(time.Millisecond))
-		}
-		b.WriteString(a.Err.Error())
-	}
-	return b.String()
-}
-
-// Unwrap returns the attempts' errors.
-func (e *DialError) Unwrap() []error {
-	errs := make([]error, len(e.Attempts))
-	for i, a := range e.Attempts {
-		errs[i] = a.Err
-	}
-	return errs
-}
+var errClosed = fmt.Errorf("negotiate: the Dialer is closed: %w", net.ErrClosed)

@@ -4,31 +4,61 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/wsmux/websocket"
 )
 
-// rememberFor is how long a Dialer remembers that an origin has no HTTP/2, or
-// no sockets on it.
+// rememberFor is how long a Dialer remembers what an origin does not have, or
+// how it cannot be reached.
 const rememberFor = 5 * time.Minute
 
 // spareFor is how long a connection is kept for a caller that is about to take
 // it, and may have given up meanwhile.
 const spareFor = 5 * time.Second
 
+// maxOrigins is how many origins a Dialer remembers.
+const maxOrigins = 1000
+
 var (
 	errNoHTTP2   = fmt.Errorf("the server chose HTTP/1.1: %w", websocket.ErrNotSupported)
-	errNoSockets = fmt.Errorf("the server was seen not to support it: %w", websocket.ErrNotSupported)
+	errNoSockets = fmt.Errorf("the server does not accept extended CONNECT: %w", websocket.ErrNotSupported)
+	errSlower    = errors.New("TCP was faster")
 )
+
+// A remembered error says what was found out earlier.
+type remembered struct{ error }
+
+func (e remembered) Error() string { return "seen before: " + e.error.Error() }
+func (e remembered) Unwrap() error { return e.error }
 
 // An origin is what a Dialer knows of one origin.
 type origin struct {
-	mu             sync.Mutex
-	noHTTP2Until   time.Time
-	noSocketsUntil time.Time
-	spare          net.Conn // opened for HTTP/2, but the server chose HTTP/1.1
+	mu        sync.Mutex
+	noHTTP2   memory // TLS chose HTTP/1.1
+	noSockets memory // HTTP/2 without extended CONNECT
+	noHTTP3   memory // HTTP/3 is out of reach, or slower than TCP
+	noHTTP3WS memory // HTTP/3 without extended CONNECT
+	alt       alternative
+	spare     net.Conn // opened for HTTP/2, but the server chose HTTP/1.1
+}
+
+// A memory is an error that is remembered for a while. The origin's mutex guards
+// it.
+type memory struct {
+	err   error
+	until time.Time
+}
+
+func (m *memory) set(err error) { *m = memory{err, time.Now().Add(rememberFor)} }
+
+func (m *memory) get() error {
+	if m.err == nil || !time.Now().Before(m.until) {
+		return nil
+	}
+	return remembered{m.err}
 }
 
 // origin returns what d knows of key.
@@ -41,23 +71,58 @@ func (d *Dialer) origin(key string) *origin {
 	o := d.origins[key]
 	if o == nil {
 		o = new(origin)
+		if len(d.origins) >= maxOrigins {
+			d.forgetSome()
+		}
 		d.origins[key] = o
 	}
 	return o
 }
 
-// learn remembers what an attempt over HTTP/2 has shown.
-func (o *origin) learn(err error) {
-	if !errors.Is(err, websocket.ErrNotSupported) {
-		return
+// forgetSome makes room for another origin. What is forgotten will be found out
+// again. d.mu is held.
+func (d *Dialer) forgetSome() {
+	for key, o := range d.origins {
+		if o.empty() {
+			delete(d.origins, key)
+		}
 	}
+	for key := range d.origins { // in random order
+		if len(d.origins) < maxOrigins {
+			return
+		}
+		delete(d.origins, key)
+	}
+}
+
+// empty reports whether nothing is known that is still valid.
+func (o *origin) empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	until := time.Now().Add(rememberFor)
-	o.noSocketsUntil = until
-	if errors.Is(err, errNoHTTP2) {
-		o.noHTTP2Until = until
+	for _, m := range o.memories() {
+		if m.get() != nil {
+			return false
+		}
 	}
+	return o.spare == nil && !time.Now().Before(o.alt.until)
+}
+
+func (o *origin) memories() []*memory {
+	return []*memory{&o.noHTTP2, &o.noSockets, &o.noHTTP3, &o.noHTTP3WS}
+}
+
+// remember sets one of o's memories.
+func (o *origin) remember(m *memory, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m.set(err)
+}
+
+// recall returns what stands in one of o's memories, nil for nothing.
+func (o *origin) recall(m *memory) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return m.get()
 }
 
 // lacksSockets returns an error if the origin is known to have no sockets over
@@ -65,20 +130,60 @@ func (o *origin) learn(err error) {
 func (o *origin) lacksSockets() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if time.Now().Before(o.noSocketsUntil) {
-		return errNoSockets
+	if err := o.noHTTP2.get(); err != nil {
+		return err
 	}
-	return nil
+	return o.noSockets.get()
 }
 
-// lacksHTTP2 returns an error if the origin is known to have no HTTP/2.
-func (o *origin) lacksHTTP2() error {
+// hear takes what a response says of alternative services. Only one over TLS is
+// believed: the others anybody on the way could have written.
+func (o *origin) hear(t target, resp *http.Response) {
+	if resp == nil || !t.secure {
+		return
+	}
+	alt, ok := parseAltSvc(resp.Header, t.addr, time.Now())
+	if !ok {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if time.Now().Before(o.noHTTP2Until) {
-		return errNoHTTP2
+	if alt.addr != o.alt.addr {
+		o.noHTTP3, o.noHTTP3WS = memory{}, memory{} // it is another service
 	}
-	return nil
+	o.alt = alt
+}
+
+// alternative returns where the origin is to be had over HTTP/3, "" if it has not
+// said so.
+func (o *origin) alternative() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Now().Before(o.alt.until) {
+		return o.alt.addr
+	}
+	return ""
+}
+
+// dropAlternative forgets the alternative service.
+func (o *origin) dropAlternative() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.alt = alternative{}
+}
+
+// networkChanged forgets what may be different on another network: what could not
+// be had, and, as RFC 7838 §2.2 recommends, alternative services without
+// "persist".
+func (o *origin) networkChanged() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range o.memories() {
+		*m = memory{}
+	}
+	if !o.alt.persist {
+		o.alt = alternative{}
+	}
 }
 
 // keep keeps nc for the next that takes a connection for HTTP/1.1.

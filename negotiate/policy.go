@@ -7,30 +7,42 @@ import (
 )
 
 // A Policy says which bootstraps a [Dialer] may use, and in which order. The
-// zero Policy is automatic: for wss and https URLs HTTP/2 where the server has
-// extended CONNECT, else HTTP/1.1; for ws and http URLs HTTP/1.1.
+// zero Policy is automatic. For wss and https URLs it is an HTTP/3 or HTTP/2
+// connection that is open already and on which the server has extended CONNECT;
+// else HTTP/3 where the Dialer has it and the server announced it (Alt-Svc, RFC
+// 7838), which is raced with TCP; on TCP HTTP/2 where the server has extended
+// CONNECT, else HTTP/1.1. For ws and http URLs it is HTTP/1.1.
 type Policy struct {
 	order []websocket.Bootstrap
 	only  bool
 }
 
 // Only returns the policy that tries the bootstraps given, in that order, and no
-// others. With HTTP2 alone, ws and http URLs are dialled as HTTP/2 by prior
-// knowledge (RFC 9113 §3.3).
+// others. HTTP/3 is raced with those behind it in the list, after
+// [Dialer.HeadStart]. With HTTP2 alone, ws and http URLs are dialled as HTTP/2 by
+// prior knowledge (RFC 9113 §3.3).
 func Only(b ...websocket.Bootstrap) Policy {
 	return Policy{order: slices.Clone(b), only: true}
 }
 
 // Prefer returns the policy that tries the bootstraps given, in that order, and
-// then the others as the zero Policy would.
+// then the others as the zero Policy would. HTTP/3 is raced with those behind it,
+// after [Dialer.HeadStart].
 func Prefer(b ...websocket.Bootstrap) Policy {
 	return Policy{order: slices.Clone(b)}
 }
 
-// bootstraps returns what to try, in order.
-func (p Policy) bootstraps(secure bool) []websocket.Bootstrap {
+// asks reports whether the policy names b.
+func (p Policy) asks(b websocket.Bootstrap) bool { return slices.Contains(p.order, b) }
+
+// bootstraps returns what to try, in order. announced says whether HTTP/3 is to be
+// tried without being asked for.
+func (p Policy) bootstraps(secure, announced bool) []websocket.Bootstrap {
 	order := slices.Clone(p.order)
 	if !p.only {
+		if announced {
+			order = append(order, websocket.HTTP3)
+		}
 		order = append(order, websocket.HTTP2, websocket.HTTP1)
 	}
 	var list []websocket.Bootstrap

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/wsmux/websocket"
 )
@@ -17,14 +18,19 @@ import (
 //	client := &http.Client{Transport: dialer}
 func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 	d.setup()
-	if req.URL == nil {
-		closeBody(req)
-		return nil, errors.New("negotiate: request without a URL")
+	t, err := targetOfRequest(req)
+	if err == nil && d.isClosed() {
+		err = errClosed
 	}
-	t, err := targetOf(req.URL)
 	if err != nil {
 		closeBody(req)
 		return nil, err
+	}
+	ctx := req.Context()
+	a := &approach{d: d, t: t, org: d.origin(t.origin)}
+	if a.via, err = d.proxyFor(ctx, t); err != nil {
+		closeBody(req)
+		return nil, fmt.Errorf("negotiate: %w", err)
 	}
 	body := new(heldBody)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -33,57 +39,72 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 		held.Body = body
 		req = &held
 	}
-	order := d.Policy.bootstraps(t.secure)
-	err = fmt.Errorf("no HTTP version for this URL: %w", websocket.ErrNotSupported)
-	for _, b := range order {
+	order := a.order()
+	for i, b := range order {
+		if !a.begin(ctx, b, order[i+1:]) {
+			continue
+		}
 		body.hold()
-		var resp *http.Response
-		resp, err = d.roundTripBy(b, t, req)
-		if err == nil {
+		start := time.Now()
+		resp, err := a.roundTripBy(b, req)
+		a.org.hear(t, resp)
+		if err == nil && !(a.misdirected(b, resp) && body.ReadCloser == nil && i+1 < len(order)) {
 			body.pass()
 			return resp, nil
 		}
-		if !errors.Is(err, websocket.ErrNotSupported) {
+		if err == nil {
+			resp.Body.Close()
+			err = errMisdirected
+		}
+		a.note(b, start, err)
+		if ctx.Err() != nil || !a.goesOn(b, err) || !unsent(err) {
 			break
 		}
 	}
 	body.pass()
-	return nil, fmt.Errorf("negotiate: %w", err)
+	a.failed()
+	return nil, fmt.Errorf("negotiate: %w", a.attempts[len(a.attempts)-1].Err)
+}
+
+var errMisdirected = fmt.Errorf("421 from an alternative service: %w", websocket.ErrNotSupported)
+
+// misdirected reports whether a response came from an alternative that is not the
+// origin, and forgets the alternative then (RFC 7838 §6).
+func (a *approach) misdirected(b websocket.Bootstrap, resp *http.Response) bool {
+	if b != websocket.HTTP3 || resp.StatusCode != http.StatusMisdirectedRequest || a.org.alternative() == "" {
+		return false
+	}
+	a.org.dropAlternative()
+	return true
+}
+
+// unsent reports whether nothing was sent, or processed, of the request that
+// failed with err.
+func unsent(err error) bool {
+	return errors.Is(err, websocket.ErrNotSupported) || errors.As(err, new(connectError))
 }
 
 // roundTripBy sends a request by one HTTP version. An error that wraps
 // websocket.ErrNotSupported means that nothing of it was sent.
-func (d *Dialer) roundTripBy(b websocket.Bootstrap, t target, req *http.Request) (*http.Response, error) {
+func (a *approach) roundTripBy(b websocket.Bootstrap, req *http.Request) (*http.Response, error) {
+	d := a.d
 	switch b {
 	case websocket.HTTP1:
+		if !a.t.secure && a.via != nil && (a.via.Scheme == "http" || a.via.Scheme == "https") {
+			return d.forward.RoundTrip(req)
+		}
 		return d.http1.RoundTrip(req)
 	case websocket.HTTP2:
-		org := d.origin(t.origin)
-		if err := org.lacksHTTP2(); err != nil && !d.Policy.only {
+		if err := a.lacksHTTP2(); err != nil {
 			return nil, err
 		}
-		resp, err := d.http2.RoundTrip(req)
-		if errors.Is(err, errNoHTTP2) {
-			org.learn(err)
-		}
-		return resp, err
+		return d.http2.RoundTrip(req)
 	case websocket.HTTP3:
-		if d.HTTP3 != nil {
-			return d.HTTP3.RoundTrip(req)
+		if d.HTTP3 != nil && a.via == nil {
+			return d.HTTP3.RoundTrip(req.WithContext(a.atAlternative(req.Context())))
 		}
 	}
 	return nil, fmt.Errorf("%v: %w", b, websocket.ErrNotSupported)
-}
-
-// CloseIdleConnections closes connections that carry neither a socket nor a
-// request.
-func (d *Dialer) CloseIdleConnections() {
-	d.setup()
-	d.http1.CloseIdleConnections()
-	d.http2.CloseIdleConnections()
-	if d.HTTP3 != nil {
-		d.HTTP3.CloseIdleConnections()
-	}
 }
 
 func closeBody(req *http.Request) {
