@@ -34,8 +34,10 @@ const answerTimeout = 10 * time.Second
 // o.Header, unless they speak of content or belong to the handshake.
 //
 // The Conn ends with the handler at the latest, unless it is handed to a
-// websocket.Handler. It owns the connection, and
-// neither w nor r.Body may be used any more.
+// websocket.Handler. It owns the connection, and neither w nor r.Body may be used
+// any more. Under a plain http.Server a panic of the handler looks like a return,
+// status 1000; negotiate.Drain teaches the server the difference, and to say
+// goodbye to its sockets when it shuts down.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {
 		o = &websocket.AcceptOptions{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/wsmux/websocket/internal/serving"
 )
 
 // An endpoint is one UDP socket of a Server's, and all connections on it.
@@ -56,7 +57,11 @@ func newEndpoint(s *Server, pc net.PacketConn, h http.Handler, tlsConf *tls.Conf
 			Logger:         s.Logger,
 		},
 	}
-	if s.Logger == nil {
+	around := serving.Of(h)
+	setDefault(&e.h3.MaxHeaderBytes, around.MaxHeaderBytes)
+	setDefault(&e.h3.IdleTimeout, around.IdleTimeout)
+	setDefault(&e.h3.Logger, around.Logger)
+	if e.h3.Logger == nil {
 		e.h3.Logger = slog.New(slog.DiscardHandler) // http3 would take the default one
 	}
 	configure(e.h3, &s.set, e.opened)

@@ -27,7 +27,7 @@ func echoHandler(w http.ResponseWriter, r *http.Request) {
 
 // A server and a client of its own, without TLS.
 func ExampleAccept() {
-	srv := &negotiate.Server{Handler: http.HandlerFunc(echoHandler)}
+	srv := &negotiate.Server{Handler: http.HandlerFunc(echoHandler), UnencryptedHTTP2: true}
 	defer srv.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

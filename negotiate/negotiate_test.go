@@ -74,8 +74,19 @@ func handler(t *testing.T) http.Handler {
 	return mux
 }
 
-// start serves srv on loopback, with TLS or without.
+// start serves srv on loopback, with TLS or with both HTTP versions in cleartext.
 func start(t *testing.T, srv *negotiate.Server, secure bool) *server {
+	t.Helper()
+	if !secure {
+		srv.UnencryptedHTTP2 = true
+		return startWith(t, srv, nil)
+	}
+	config, _ := wstest.Certificates()
+	return startWith(t, srv, config)
+}
+
+// startWith serves srv on loopback with config, nil for no TLS.
+func startWith(t *testing.T, srv *negotiate.Server, config *tls.Config) *server {
 	t.Helper()
 	s := new(server)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,15 +96,16 @@ func start(t *testing.T, srv *negotiate.Server, secure bool) *server {
 		srv.Handler = handler(t)
 	}
 	done := make(chan error, 1)
-	serverTLS, clientTLS := wstest.Certificates()
-	s.client = clientTLS
+	_, s.client = wstest.Certificates()
 	counted := countingListener{l, &s.conns}
-	if secure {
-		srv.TLSConfig = serverTLS
-		go func() { done <- srv.ServeTLS(counted, nil, "", "") }()
-	} else {
-		go func() { done <- srv.Serve(counted) }()
-	}
+	srv.TLSConfig = config
+	go func() {
+		if config != nil {
+			done <- srv.ServeTLS(counted, nil, "", "")
+		} else {
+			done <- srv.Serve(counted)
+		}
+	}()
 	t.Cleanup(func() {
 		srv.Close()
 		assert.ErrorIs(t, <-done, http.ErrServerClosed)

@@ -4,15 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/internal/serving"
 	"github.com/wsmux/websocket/internal/sockets"
 )
 
@@ -22,8 +23,9 @@ type HTTP3Server interface {
 	// Close is called; then it returns http.ErrServerClosed. It closes pc.
 	Serve(pc net.PacketConn, h http.Handler, config *tls.Config) error
 
-	// Shutdown sends Close 1001 to every socket and GOAWAY on every
-	// connection, waits for both until ctx ends, and cuts what is left.
+	// Shutdown sends GOAWAY on every connection, waits for their requests and
+	// sockets until ctx ends, and cuts what is left. The Server itself says
+	// goodbye to sockets that [Accept] accepted, at the same time.
 	Shutdown(ctx context.Context) error
 
 	// Close cuts every connection.
@@ -42,38 +44,47 @@ type Server struct {
 	// http.DefaultServeMux.
 	Handler http.Handler
 
-	// TLSConfig holds the certificates. It is cloned. MinVersion defaults to
-	// TLS 1.2; NextProtos is set by the Server.
+	// TLSConfig holds the certificates; see LoadCertificate for another way.
+	// It is cloned. MinVersion defaults to TLS 1.2; NextProtos is set by the
+	// Server.
 	TLSConfig *tls.Config
 
 	// HTTP2 configures HTTP/2. Nil: the zero value, with sockets.
 	HTTP2 *h2connect.Server
 
-	// HTTP3 serves HTTP/3, &h3connect.Server{} for instance. Nil: TCP only.
+	// UnencryptedHTTP2 makes Serve speak HTTP/2 by prior knowledge (h2c, RFC
+	// 9113 §3.3) beside HTTP/1.1, for a proxy that ends TLS in front and
+	// multiplexes behind.
+	UnencryptedHTTP2 bool
+
+	// HTTP3 serves HTTP/3, &h3connect.Server{} for instance. Nil: TCP only. An
+	// h3connect.Server that leaves its IdleTimeout, MaxHeaderBytes or Logger
+	// open has this Server's.
 	HTTP3 HTTP3Server
 
 	// ReadHeaderTimeout bounds how long a client may take for a request's
 	// header section, and IdleTimeout how long a connection without requests
-	// or sockets is kept. Zero: 10 s and 3 min. Negative: none.
+	// or sockets is kept. Zero: 10 s and 3 min. Negative: none. Over HTTP/3 a
+	// header section has IdleTimeout.
 	ReadHeaderTimeout time.Duration
 	IdleTimeout       time.Duration
 
-	// MaxHeaderBytes bounds a request's header section. Zero: 16 KiB.
+	// MaxHeaderBytes bounds, in bytes, a request's header section. Zero: 16 KiB.
 	MaxHeaderBytes int
 
 	// BaseContext and ConnContext are http.Server's, for TCP.
 	BaseContext func(net.Listener) context.Context
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
-	// Logger takes what the HTTP servers on TCP have to say, such as panics of
-	// handlers. Nil: nothing is logged. HTTP3 has a logger of its own.
+	// Logger takes what the HTTP servers have to say, such as panics of
+	// handlers. Nil: nothing is logged.
 	Logger *slog.Logger
 
-	mu      sync.Mutex
-	tcp     *http.Server
-	started bool
-	closed  bool
-	sockets sockets.Set // those over HTTP/1.1
+	certificate atomic.Pointer[tls.Certificate] // that of LoadCertificate
+
+	mu     sync.Mutex
+	tcp    *drainer // nil before start; with the sockets of every transport
+	closed atomic.Bool
 }
 
 // The defaults of Server.
@@ -125,14 +136,14 @@ func (s *Server) ServeTLS(l net.Listener, pc net.PacketConn, certFile, keyFile s
 		return err
 	}
 	ended := make(chan error, 2)
-	go func() { ended <- s.tcp.ServeTLS(l, "", "") }() // ends with the listener
+	go func() { ended <- s.tcp.srv.ServeTLS(l, "", "") }() // ends with the listener
 	wait := 1
 	if pc != nil {
 		wait++
-		go func() { ended <- s.HTTP3.Serve(pc, s.handler(), config) }() // ends with pc
+		go func() { ended <- s.HTTP3.Serve(pc, s.serving(), config) }() // ends with pc
 	}
 	err = <-ended
-	if !s.isClosed() {
+	if !s.closed.Load() {
 		s.Close() // one of the two has failed: not half a server
 	}
 	for range wait - 1 {
@@ -143,54 +154,29 @@ func (s *Server) ServeTLS(l net.Listener, pc net.PacketConn, certFile, keyFile s
 	return err
 }
 
-// Serve serves without TLS on l: HTTP/1.1, and HTTP/2 by prior knowledge, for
+// Serve serves without TLS on l: HTTP/1.1, and HTTP/2 with UnencryptedHTTP2, for
 // use behind a proxy that ends TLS. Otherwise it is as ServeTLS.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.start(l, nil, nil); err != nil {
 		l.Close()
 		return err
 	}
-	return s.tcp.Serve(l)
-}
-
-func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
-	config := new(tls.Config)
-	if s.TLSConfig != nil {
-		config = s.TLSConfig.Clone()
-	}
-	if certFile != "" || keyFile != "" {
-		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return nil, fmt.Errorf("negotiate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{cert}
-	}
-	if len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
-		return nil, errors.New("negotiate: no certificate")
-	}
-	if config.MinVersion == 0 {
-		config.MinVersion = tls.VersionTLS12
-	}
-	return config, nil
+	return s.tcp.srv.Serve(l)
 }
 
 // start makes the server for TCP.
 func (s *Server) start(l net.Listener, pc net.PacketConn, config *tls.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed.Load() {
 		return http.ErrServerClosed
 	}
-	if s.started {
+	if s.tcp != nil {
 		return errors.New("negotiate: a Server is used once")
 	}
-	h := s.handler()
-	if pc != nil {
-		h = announce(h, pc.LocalAddr())
-	}
+	d := new(drainer)
 	srv := &http.Server{
 		Addr:              l.Addr().String(),
-		Handler:           sockets.Handler(h, &s.sockets),
 		TLSConfig:         config,
 		ReadHeaderTimeout: orDefault(s.ReadHeaderTimeout, defaultReadHeaderTimeout),
 		IdleTimeout:       orDefault(s.IdleTimeout, defaultIdleTimeout),
@@ -203,14 +189,31 @@ func (s *Server) start(l net.Listener, pc net.PacketConn, config *tls.Config) er
 	if srv.MaxHeaderBytes == 0 {
 		srv.MaxHeaderBytes = defaultMaxHeaderBytes
 	}
+	d.srv = srv
+	srv.Handler = sockets.Handler(s.handler(), &d.set)
+	if pc != nil {
+		srv.Handler = s.announce(srv.Handler, pc.LocalAddr())
+	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(config != nil)
-	srv.Protocols.SetUnencryptedHTTP2(config == nil)
-	if err := h2connect.ConfigureServer(srv, s.HTTP2); err != nil {
-		return err
+	srv.Protocols.SetUnencryptedHTTP2(config == nil && s.UnencryptedHTTP2)
+	if config != nil || s.UnencryptedHTTP2 {
+		if err := h2connect.ConfigureServer(srv, s.HTTP2); err != nil {
+			return err
+		}
 	}
-	s.tcp, s.started = srv, true
+	s.tcp = d
 	return nil
+}
+
+// serving returns the handler for HTTP3.
+func (s *Server) serving() http.Handler {
+	return &serving.Handler{
+		Handler:        sockets.Handler(s.handler(), &s.tcp.set),
+		Logger:         s.Logger,
+		MaxHeaderBytes: s.MaxHeaderBytes,
+		IdleTimeout:    s.IdleTimeout,
+	}
 }
 
 func (s *Server) handler() http.Handler {
@@ -228,8 +231,9 @@ func (s *Server) logHandler() slog.Handler {
 }
 
 // announce adds Alt-Svc to responses on TCP: the origin is also to be had over
-// HTTP/3 on the port of addr (RFC 7838 §3).
-func announce(h http.Handler, addr net.Addr) http.Handler {
+// HTTP/3 on the port of addr (RFC 7838 §3). A server that is shutting down sends
+// nobody there.
+func (s *Server) announce(h http.Handler, addr net.Addr) http.Handler {
 	_, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return h
@@ -239,63 +243,55 @@ func announce(h http.Handler, addr net.Addr) http.Handler {
 	}
 	value := `h3=":` + port + `"; ma=86400`
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Alt-Svc", value)
+		if !s.closed.Load() {
+			w.Header().Set("Alt-Svc", value)
+		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-// Shutdown ends the server in an orderly way: no new connections and streams,
-// Close 1001 to every socket on every transport, then GOAWAY where there is
-// one, and a wait for the closing handshakes and for ordinary requests. When ctx
-// ends first, the rest is cut. It returns nil only if everything ended cleanly.
+// Shutdown ends the server in an orderly way, within ctx:
+//
+//   - No new connections are taken. [Accept] refuses new sockets with 503 and
+//     Retry-After; ordinary requests are served on connections that are open.
+//   - Every socket on every transport gets Close 1001 ([websocket.Conn.CloseWrite]),
+//     and may finish: its handler reads what the client had sent before it
+//     answered, and returns. A client that does not answer within the socket's
+//     CloseTimeout is given up.
+//   - When the Close frames are written, connections of HTTP/2 and HTTP/3 get
+//     GOAWAY, and end when their last request and socket have.
+//   - When ctx ends, the contexts of handlers end, those of sockets with
+//     http.ErrServerClosed as their cause, and what is left is cut.
+//
+// It returns nil if everything ended cleanly, else a *[ShutdownError].
 func (s *Server) Shutdown(ctx context.Context) error {
-	tcp := s.close()
-	if tcp == nil {
+	d := s.close()
+	if d == nil {
 		return nil
 	}
-	errs := make(chan error, 3)
-	go func() { errs <- s.sockets.GoAway(ctx, nil) }()
-	go func() { errs <- tcp.Shutdown(ctx) }()
-	wait := 2
-	if s.HTTP3 != nil {
-		wait++
-		go func() { errs <- s.HTTP3.Shutdown(ctx) }()
-	}
-	var err error
-	for range wait {
-		err = errors.Join(err, <-errs)
-	}
-	if err != nil {
-		tcp.Close()
-	}
-	return err
+	return d.shutdown(ctx, s.HTTP3)
 }
 
 // Close cuts every connection.
 func (s *Server) Close() error {
-	tcp := s.close()
-	if tcp == nil {
+	d := s.close()
+	if d == nil {
 		return nil
 	}
-	err := tcp.Close()
-	s.sockets.CloseNow()
+	err := d.srv.Close()
 	if s.HTTP3 != nil {
 		err = errors.Join(err, s.HTTP3.Close())
 	}
+	d.set.CloseNow()
 	return err
 }
 
-func (s *Server) close() *http.Server {
+// close marks the Server closed and returns what serves, nil if nothing does.
+func (s *Server) close() *drainer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.closed.Store(true)
 	return s.tcp
-}
-
-func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
 }
 
 func orDefault(d, def time.Duration) time.Duration {

@@ -35,10 +35,11 @@ var allowed = map[string][]string{
 	"internal/sockets":   {".", "internal/tunnel"},
 	"internal/registry":  {"."},
 	"internal/altsvc":    {},
+	"internal/serving":   {},
 	"h1upgrade":          {".", "internal/handshake", "internal/sockets"},
 	"h2connect":          {".", "internal/handshake", "internal/sockets", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
-	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "github.com/quic-go/", "golang.org/x/"},
-	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/tunnel", "golang.org/x/net/proxy"},
+	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "github.com/quic-go/", "golang.org/x/"},
+	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "internal/tunnel", "golang.org/x/net/proxy"},
 }
 
 // impure are standard packages that the codec does not link: it does no I/O, and

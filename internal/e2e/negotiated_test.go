@@ -73,12 +73,12 @@ type negotiatedServer struct {
 }
 
 // serveNegotiated serves HTTP/1.1, HTTP/2 and, with TLS, HTTP/3 until the test
-// ends.
-func serveNegotiated(t testing.TB, h http.Handler, secure bool) *negotiatedServer {
+// ends. The options change the Server before it serves.
+func serveNegotiated(t testing.TB, h http.Handler, secure bool, options ...func(*negotiate.Server)) *negotiatedServer {
 	t.Helper()
 	l := listener(t)
 	s := &negotiatedServer{
-		Server: &negotiate.Server{Handler: h, HTTP2: &h2connect.Server{Limits: hasty}},
+		Server: &negotiate.Server{Handler: h, HTTP2: &h2connect.Server{Limits: hasty}, UnencryptedHTTP2: true},
 		tcp:    l.Addr().String(),
 	}
 	serve := func() error { return s.Serve(l) }
@@ -89,6 +89,9 @@ func serveNegotiated(t testing.TB, h http.Handler, secure bool) *negotiatedServe
 		s.TLSConfig, _ = wstest.Certificates()
 		s.HTTP3 = new(h3connect.Server)
 		serve = func() error { return s.ServeTLS(l, pc, "", "") }
+	}
+	for _, option := range options {
+		option(s.Server)
 	}
 	served := begin(serve)
 	t.Cleanup(func() {

@@ -122,6 +122,13 @@ func (s *Set) list() []*scope {
 	return list
 }
 
+// Refuse makes Admit refuse new sockets, as GoAway does.
+func (s *Set) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+}
+
 // GoAway says goodbye (the close matrix's C14). From now on Admit refuses new
 // sockets; every socket gets Close 1001 and may finish: what its client had sent
 // before it answered is read. GoAway waits until all sockets have ended and their

@@ -79,6 +79,8 @@ func newSite(t *testing.T, secure bool) *site {
 		}),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{id.certificate}},
 		ConnContext: s.connContext,
+
+		UnencryptedHTTP2: true,
 	}
 	served := make(chan error, 1)
 	if secure {

@@ -68,7 +68,7 @@ func newSite(t *testing.T, id *authority.Identity, secure bool) *site {
 		came:   make(chan struct{}),
 	}
 	config := id.ServerConfig()
-	s.server = &negotiate.Server{Handler: s.routes(), TLSConfig: config}
+	s.server = &negotiate.Server{Handler: s.routes(), TLSConfig: config, UnencryptedHTTP2: true}
 	go func() { // ends with the server
 		if secure {
 			s.served <- s.server.ServeTLS(l, nil, "", "")

@@ -18,7 +18,7 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("echoing on %v", l.Addr())
-	srv := &negotiate.Server{Handler: http.HandlerFunc(echo)}
+	srv := &negotiate.Server{Handler: http.HandlerFunc(echo), UnencryptedHTTP2: true}
 	log.Fatal(srv.Serve(l)) // or ServeTLS, with a certificate
 }
 
