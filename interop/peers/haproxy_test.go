@@ -22,6 +22,8 @@ func TestHAProxy(t *testing.T) {
 	path := matrix.Program(t, "HAProxy", "haproxy", "/usr/sbin/haproxy")
 	t.Log(program.Version(t, path, "-v"))
 	runMatrix(t, "HAProxy", haproxy{path})
+	runFailures(t, "HAProxy", haproxy{path})
+	t.Run("not announced", func(t *testing.T) { testNotAnnounced(t, "HAProxy", haproxy{path}) })
 }
 
 // haproxyConfig has one thread, so that one connection to the server is enough, and
@@ -30,6 +32,7 @@ const haproxyConfig = `
 global
 	log stdout format raw local0
 	nbthread 1
+	%s
 defaults
 	mode http
 	log global
@@ -40,14 +43,14 @@ defaults
 	timeout tunnel 60s
 	http-reuse always
 frontend front
-	bind %s ssl crt %s alpn h2,http/1.1
+	bind %s ssl crt "%s" alpn h2,http/1.1
 	default_backend back
 backend back
 	server ours %s %s
 `
 
 func (h haproxy) serve(t *testing.T, w way, id *authority.Identity, backend string) (*program.Program, string) {
-	bundle, server := id.BundleFile(t), "ssl verify required ca-file "+id.AuthorityFile(t)+" "
+	bundle, server := id.BundleFile(t), `ssl verify required ca-file "`+id.AuthorityFile(t)+`" `
 	switch {
 	case w.clear:
 		server = "proto h2 ws h2"
@@ -56,10 +59,14 @@ func (h haproxy) serve(t *testing.T, w way, id *authority.Identity, backend stri
 	default:
 		server += "alpn http/1.1 ws h1"
 	}
+	global := ""
+	if w.refusing {
+		global = "h2-workaround-bogus-websocket-clients"
+	}
 	dir := t.TempDir()
 	return program.Serve(t, func(addr string) []string {
 		config := filepath.Join(dir, "haproxy.cfg")
-		text := fmt.Sprintf(haproxyConfig, addr, bundle, backend, server)
+		text := fmt.Sprintf(haproxyConfig, global, addr, bundle, backend, server)
 		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 		return []string{h.path, "-db", "-f", config}
 	})

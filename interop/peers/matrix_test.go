@@ -5,6 +5,7 @@ package peers
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ import (
 type way struct {
 	front, back websocket.Bootstrap
 	clear       bool // no TLS between the proxy and the server
+	refusing    bool // the proxy does not announce extended CONNECT in front
 }
 
 // ways are all of those that a row of the matrix is for.
@@ -71,12 +73,13 @@ type bridge struct {
 	tcp     atomic.Int64 // connections of the client to the proxy
 	dial    func(context.Context, string, *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
 	client  *http.Client
+	trust   *tls.Config // for more clients
 }
 
-// newBridge starts server, proxy and client.
-func newBridge(t *testing.T, p proxy, w way) *bridge {
+// newBridge starts server, proxy and client. conf is the server's, and may be nil.
+func newBridge(t *testing.T, p proxy, w way, conf *h2connect.Server) *bridge {
 	id := authority.New(t)
-	b := &bridge{way: w, site: newSite(t, id, !w.clear)}
+	b := &bridge{way: w, site: newSite(t, id, !w.clear, conf), trust: id.ClientConfig()}
 	b.proxy, b.addr = p.serve(t, w, id, b.site.addr)
 	dialTCP := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		b.tcp.Add(1)
@@ -151,7 +154,7 @@ func (b *bridge) wantEnd(t *testing.T, c *websocket.Conn, id string) *visit {
 func runMatrix(t *testing.T, name string, p proxy) {
 	for _, w := range ways {
 		t.Run(w.String(), func(t *testing.T) {
-			b := newBridge(t, p, w)
+			b := newBridge(t, p, w, nil)
 			row := matrix.Row{Peer: name, Role: matrix.Proxy, Transport: w.String()}
 			row.Run(t, matrix.Bootstrap, func(t *testing.T) { b.testBootstrap(t, p) })
 			row.Run(t, matrix.Echo, b.testEcho)

@@ -20,6 +20,7 @@ func TestNghttpx(t *testing.T) {
 	path := matrix.Program(t, "nghttpx", "nghttpx")
 	t.Log(program.Version(t, path, "--version"))
 	runMatrix(t, "nghttpx", nghttpx{path})
+	runFailures(t, "nghttpx", nghttpx{path})
 }
 
 func (n nghttpx) serve(t *testing.T, w way, id *authority.Identity, backend string) (*program.Program, string) {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/interop/internal/authority"
 	"github.com/wsmux/websocket/negotiate"
 )
@@ -57,8 +58,9 @@ type site struct {
 	came   chan struct{} // closed, and made anew, when a visit has begun
 }
 
-// newSite starts a site, with TLS if secure. It is closed at the end of the test.
-func newSite(t *testing.T, id *authority.Identity, secure bool) *site {
+// newSite starts a site, with TLS if secure. conf may be nil. It is closed at the end
+// of the test.
+func newSite(t *testing.T, id *authority.Identity, secure bool, conf *h2connect.Server) *site {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := &site{
@@ -67,8 +69,7 @@ func newSite(t *testing.T, id *authority.Identity, secure bool) *site {
 		visits: make(map[string]*visit),
 		came:   make(chan struct{}),
 	}
-	config := id.ServerConfig()
-	s.server = &negotiate.Server{Handler: s.routes(), TLSConfig: config, UnencryptedHTTP2: true}
+	s.server = &negotiate.Server{Handler: s.routes(), TLSConfig: id.ServerConfig(), HTTP2: conf, UnencryptedHTTP2: true}
 	go func() { // ends with the server
 		if secure {
 			s.served <- s.server.ServeTLS(l, nil, "", "")
