@@ -160,7 +160,7 @@ func serve(t *testing.T, secure bool, h3 negotiate.HTTP3Server) (addr string, cl
 	if !secure {
 		client = nil
 	}
-	srv := &negotiate.Server{TLSConfig: server, HTTP3: h3}
+	srv := &negotiate.Server{TLSConfig: server, HTTP3: h3, UnencryptedHTTP2: true}
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := negotiate.Accept(w, r, &websocket.AcceptOptions{Compression: compression(), Limits: limits()})
 		if err != nil {
