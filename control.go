@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,61 +125,91 @@ func (p *pendingPong) take(b []byte) ([]byte, bool) {
 // a Ping that it has not received.
 const pingSize = 8
 
-// pings are those whose Pong is waited for.
+// pings are those whose Pong is waited for, in the order in which they were
+// sent. A Pong answers the Pings before its own as well: the peer "MAY elect to
+// send a Pong frame for only the most recently processed Ping frame" (RFC 6455
+// §5.5.3), and then nothing else will answer them.
 type pings struct {
 	mu      sync.Mutex
-	waiting map[[pingSize]byte]chan struct{}
+	waiting []sentPing
 }
 
-// add makes a new Ping's payload, and the channel that is closed by its Pong.
+// A sentPing is a Ping without an answer. Only the last one may have been given
+// up: its Pong is the one that those before it may have to wait for. Given up
+// and not the last, it needs no memory, because a later one will be answered.
+type sentPing struct {
+	id   [pingSize]byte
+	pong chan struct{} // closed by the answer; nil: given up
+}
+
+// add makes a new Ping's payload, and the channel that is closed by its Pong. The
+// caller holds the output gate and sends the Ping before giving it back.
 func (p *pings) add() ([pingSize]byte, chan struct{}) {
-	var id [pingSize]byte
-	rand.Read(id[:])
-	ch := make(chan struct{})
+	s := sentPing{pong: make(chan struct{})}
+	rand.Read(s.id[:])
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.waiting == nil {
-		p.waiting = make(map[[pingSize]byte]chan struct{})
+	if n := len(p.waiting); n > 0 && p.waiting[n-1].pong == nil {
+		p.waiting = p.waiting[:n-1]
 	}
-	p.waiting[id] = ch
-	return id, ch
+	p.waiting = append(p.waiting, s)
+	return s.id, s.pong
 }
 
-// answered closes the channel that belongs to a Pong and reports whether there
-// was one.
+// find returns the place of the Ping with this payload, or -1. p.mu is held.
+func (p *pings) find(id [pingSize]byte) int {
+	return slices.IndexFunc(p.waiting, func(s sentPing) bool { return s.id == id })
+}
+
+// answered closes the channels that belong to a Pong and reports whether there
+// was a Ping for it.
 func (p *pings) answered(payload []byte) bool {
 	if len(payload) != pingSize {
 		return false
 	}
-	id := [pingSize]byte(payload)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ch, ok := p.waiting[id]
-	if ok {
-		close(ch)
-		delete(p.waiting, id)
+	i := p.find([pingSize]byte(payload))
+	for _, s := range p.waiting[:i+1] {
+		if s.pong != nil {
+			close(s.pong)
+		}
 	}
-	return ok
+	p.waiting = slices.Delete(p.waiting, 0, i+1)
+	return i >= 0
 }
 
+// remove gives up waiting for a Ping's answer.
 func (p *pings) remove(id [pingSize]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiting, id)
+	i := p.find(id)
+	switch {
+	case i < 0:
+		return // answered
+	case i > 0 && i == len(p.waiting)-1:
+		p.waiting[i].pong = nil
+		return
+	}
+	p.waiting = slices.Delete(p.waiting, i, i+1)
+	if len(p.waiting) == 1 && p.waiting[0].pong == nil {
+		p.waiting = nil // nobody waits before it
+	}
 }
 
-// Ping sends a Ping and returns when its own Pong is back (RFC 6455 §5.5.2): the
-// time it takes is a round trip. It needs no concurrent Read: if nobody reads,
+// Ping sends a Ping and returns when its own Pong is back (RFC 6455 §5.5.2), or
+// that of a later Ping of ours, for which the peer may have left its own out
+// (§5.5.3): the time it takes is a round trip. It needs no concurrent Read: if nobody reads,
 // Ping does, and keeps up to 64 KiB of messages for later reads. If more than
 // that lies before the Pong, Ping waits until the application has read.
 //
 // If ctx ends first, Ping returns ctx's error and the Conn stays usable.
 func (c *Conn) Ping(ctx context.Context) error {
-	id, pong := c.pings.add()
-	defer c.pings.remove(id)
-	if err := c.writeControl(ctx, frame.Ping, id[:]); err != nil {
+	id, pong, err := c.writePing(ctx)
+	if err != nil {
 		return err
 	}
+	defer c.pings.remove(id)
 	return c.awaitPong(ctx, pong)
 }
 

@@ -191,15 +191,84 @@ func TestWS21ConcurrentPingsEachReturnOnTheirOwn(t *testing.T) {
 			pinged = append(pinged, begin(func() error { return e.Ping(t.Context()) }))
 			payloads = append(payloads, string(e.peer.Next(t, "a Ping").Payload))
 		}
-		for i := n - 1; i >= 0; i-- {
+		for i := range n {
 			assert.NotContains(t, payloads[:i], payloads[i], "each has a payload of its own")
 			synctest.Wait()
 			assert.Empty(t, pinged[i])
 			e.peer.Send(t, wstest.Pong(payloads[i]))
-			require.NoError(t, <-pinged[i], "answered in the opposite order")
+			require.NoError(t, <-pinged[i], "answered in order")
 		}
 		assert.Empty(t, got)
 		e.CloseNow()
+	})
+}
+
+// WS-21: a peer may answer only the latest of several Pings (RFC 6455 §5.5.3),
+// and that may be one which nobody waits for any more. Its Pong answers all
+// before it, and none behind it.
+func TestWS21PongAnswersThePingsBeforeItsOwn(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		got := e.beginRead(t.Context())
+		ping := func(ctx context.Context) (<-chan error, string) {
+			pinged := begin(func() error { return e.Ping(ctx) })
+			return pinged, string(e.peer.Next(t, "a Ping").Payload)
+		}
+		first, _ := ping(t.Context())
+		second, answer := ping(t.Context())
+		third, _ := ping(t.Context())
+		e.peer.Send(t, wstest.Pong(answer))
+		require.NoError(t, <-first)
+		require.NoError(t, <-second)
+		synctest.Wait()
+		assert.Empty(t, third)
+
+		soon, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		fourth, _ := ping(soon)
+		fifth, answer := ping(soon)
+		cancel()
+		require.ErrorIs(t, <-fourth, context.Canceled)
+		require.ErrorIs(t, <-fifth, context.Canceled)
+		synctest.Wait()
+		assert.Empty(t, third)
+		e.peer.Send(t, wstest.Pong(answer))
+		require.NoError(t, <-third)
+		e.peer.Send(t, wstest.Text("end"))
+		assert.Equal(t, "end", (<-got).payload)
+		assert.Zero(t, e.Stats().PongsIgnored)
+	})
+}
+
+// WS-21: two Conns that ping each other at once, many times, while neither can
+// always answer each Ping: none waits for ever.
+func TestWS21ManyPingsAtOnceAreAllAnswered(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, client := joined(t, wstest.PipeOptions{Buffer: 100}, websocket.Params{Limits: quiet})
+		var reading, pinging sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for _, c := range []*websocket.Conn{server, client} {
+			reading.Go(func() {
+				for {
+					if _, _, err := c.Read(t.Context()); err != nil {
+						return
+					}
+				}
+			})
+			for range 8 {
+				pinging.Go(func() {
+					for range 20 {
+						assert.NoError(t, c.Ping(ctx))
+						assert.NoError(t, c.Write(ctx, websocket.MessageBinary, make([]byte, 500)))
+					}
+				})
+			}
+		}
+		pinging.Wait()
+		server.CloseNow()
+		client.CloseNow()
+		reading.Wait()
 	})
 }
 

@@ -67,7 +67,7 @@ func TestWS21ConcurrentPingsWithoutAReader(t *testing.T) {
 			pinged = append(pinged, begin(func() error { return e.Ping(t.Context()) }))
 			payloads = append(payloads, string(e.peer.Next(t, "a Ping").Payload))
 		}
-		for i := n - 1; i >= 0; i-- {
+		for i := range n {
 			synctest.Wait()
 			assert.Empty(t, pinged[i])
 			e.peer.Send(t, wstest.Pong(payloads[i]))

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/wsmux/websocket/frame"
 )
 
 // keepAlive finds out whether a silent peer is alive. It is one timer: when it
@@ -102,17 +100,16 @@ func (c *Conn) checkAlive() {
 	before := c.count.bytesRead.n.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.PingTimeout)
 	defer cancel()
-	id, pong := c.pings.add()
-	defer c.pings.remove(id)
-	sent := c.writeControl(ctx, frame.Ping, id[:]) == nil
-	if sent {
+	id, pong, err := c.writePing(ctx)
+	if err == nil {
 		c.awaitPong(ctx, pong)
+		c.pings.remove(id)
 	}
 	switch {
 	case c.err.Load() != nil:
 	case c.count.bytesRead.n.Load() != before:
 		c.alive.reset(max(0, c.untilPing()))
-	case !sent, c.backlogged():
+	case err != nil, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
 		c.alive.reset(c.limits.PingInterval)

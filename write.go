@@ -263,16 +263,22 @@ func (c *Conn) writePong() {
 	}
 }
 
-// writeControl writes a Ping.
-func (c *Conn) writeControl(ctx context.Context, op frame.Opcode, p []byte) error {
+// writePing writes a Ping and returns its payload, and what is closed by its
+// answer. The caller removes it from c.pings unless there is an error.
+func (c *Conn) writePing(ctx context.Context) (id [pingSize]byte, pong <-chan struct{}, err error) {
 	if err := c.writable(ctx); err != nil {
-		return err
+		return id, nil, err
 	}
 	if err := c.lockOutput(ctx); err != nil {
-		return err
+		return id, nil, err
 	}
 	defer c.unlockOutput()
-	return c.writeFrame(ctx, frame.Header{Fin: true, Opcode: op}, p)
+	id, pong = c.pings.add()
+	err = c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Ping}, id[:])
+	if err != nil {
+		c.pings.remove(id)
+	}
+	return id, pong, err
 }
 
 // writeClose writes our Close frame, once.
