@@ -322,6 +322,29 @@ func TestC6StopSendingLeavesWhatArrivedReadable(t *testing.T) {
 	})
 }
 
+// C6 for a message in fragments: it is the peer who ended it, and its Close frame
+// is still to be read.
+func TestC6StopSendingDuringAWritersMessage(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		stopped := errors.New("stopped")
+		e := socket{client: client}.open(t)
+		w, err := e.Writer(t.Context(), websocket.MessageBinary)
+		require.NoError(t, err)
+		_, err = w.Write(make([]byte, 60_000))
+		require.NoError(t, err)
+		e.peer.Send(t, wstest.Text("arrived"), wstest.Close(4000, "enough"))
+		e.far.StopSending(stopped)
+		_, err = w.Write(make([]byte, 60_000))
+		wantEnd(t, err, 1006, true)
+		require.ErrorIs(t, err, stopped)
+		require.Error(t, w.Close())
+		wantText(t, e.Conn, "arrived")
+		_, _, err = e.Read(t.Context())
+		assert.Equal(t, "enough", wantEnd(t, err, 4000, true).Reason)
+		require.NoError(t, e.Close(t.Context(), 1000, ""))
+	})
+}
+
 // C10 in its second column: a rule broken instead of the answer to our Close.
 func TestC10BreachWhileClosing(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,8 +101,11 @@ func (c *Conn) checkAlive() {
 	before := c.count.bytesRead.n.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.PingTimeout)
 	defer cancel()
+	dead := &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead}
 	id, pong, err := c.writePing(ctx)
-	if err == nil {
+	// The stream may take nothing more and still have something to say.
+	deaf := errors.As(err, &dead)
+	if err == nil || deaf {
 		c.awaitPong(ctx, pong)
 		c.pings.remove(id)
 	}
@@ -109,12 +113,12 @@ func (c *Conn) checkAlive() {
 	case c.err.Load() != nil:
 	case c.count.bytesRead.n.Load() != before:
 		c.alive.reset(max(0, c.untilPing()))
-	case err != nil, c.backlogged():
+	case err != nil && !deaf, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
 		c.alive.reset(c.limits.PingInterval)
 	default:
-		c.abort(&CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead})
+		c.abort(dead)
 	}
 }
 

@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -161,6 +162,26 @@ func TestKeepAliveForgivesASlowApplication(t *testing.T) {
 		wantEnd(t, err, 1006, true)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.LessOrEqual(t, time.Since(start), 75*time.Second)
+	})
+}
+
+// C6: a peer that takes nothing more and says nothing more is dead, although no
+// Ping can find that out; what it had said is not lost.
+func TestOP06DeafAndSilentPeerIsCut(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, params: websocket.Params{Limits: keepAlive}}.open(t)
+		stopped := errors.New("stopped")
+		e.far.StopSending(stopped)
+		e.peer.Send(t, wstest.Text("unread"))
+		time.Sleep(44 * time.Second)
+		e.peer.Send(t, wstest.Text("later"))
+		time.Sleep(46 * time.Second) // 30 and 15, and one more
+		require.Equal(t, wstest.EndAbort, e.near.Ended())
+		wantText(t, e.Conn, "unread")
+		wantText(t, e.Conn, "later")
+		_, _, err := e.Read(t.Context())
+		wantEnd(t, err, 1006, true)
+		require.ErrorIs(t, err, stopped)
 	})
 }
 

@@ -146,14 +146,15 @@ func (w *messageWriter) send(fin bool, p []byte) error {
 	return nil
 }
 
-// fail ends the writer, and the Conn if it has sent a fragment.
+// fail ends the writer, and the Conn if it has sent a fragment: unless that has
+// ended, or the stream takes nothing more and reading is to find the end.
 func (w *messageWriter) fail(err error) error {
 	w.err = err
 	c := w.conn
 	if w.deflating {
 		c.forgetContext()
 	}
-	if w.header.Opcode == frame.Continuation {
+	if w.header.Opcode == frame.Continuation && !errors.As(err, new(*CloseError)) {
 		ce := &CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("message cut short: %w", err)}
 		if c.fail(ce) {
 			c.setOver(ce)
