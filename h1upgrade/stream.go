@@ -2,8 +2,10 @@ package h1upgrade
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +75,17 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *stream) Write(p []byte) (int, error) { return s.conn.Write(p) }
+// Write writes p. On TLS a record that the deadline has cut, perhaps before its
+// first byte, can neither be withdrawn nor continued: crypto/tls fails all later
+// writes. Such a record's bytes count as taken, one at least, so that the Conn
+// gives the stream up and does not go on with one that can only be read.
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.conn.Write(p)
+	if s.alert && n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
+		n++
+	}
+	return n, err
+}
 
 // vectoredSize is the payload size from which two buffers in one system call are
 // cheaper than a copy.
@@ -100,12 +112,12 @@ func (s *stream) writeMerged(header, payload []byte) (int64, error) {
 	b := records.Get().(*[recordSize]byte)
 	n := copy(b[:], header)
 	taken := copy(b[n:], payload)
-	first, err := s.conn.Write(b[:n+taken])
+	first, err := s.Write(b[:n+taken])
 	records.Put(b)
 	if err != nil || taken == len(payload) {
 		return int64(first), err
 	}
-	rest, err := s.conn.Write(payload[taken:])
+	rest, err := s.Write(payload[taken:])
 	return int64(first) + int64(rest), err
 }
 

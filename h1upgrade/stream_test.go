@@ -2,6 +2,7 @@ package h1upgrade
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -245,14 +247,42 @@ func TestDeadlinesLeaveTheStreamUsable(t *testing.T) {
 			require.NoError(t, err)
 
 			require.NoError(t, s.SetWriteDeadline(time.Unix(1, 0)))
+			taken := 0
+			if strings.Contains(name, "tls") {
+				taken = 1 // a record cannot be withdrawn: the stream is of no use any more
+			}
 			n, err := s.Write([]byte("x"))
-			assert.Zero(t, n)
+			assert.Equal(t, taken, n)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			n64, err := s.WriteBuffers([]byte("x"), make([]byte, recordSize))
-			assert.Zero(t, n64)
+			assert.EqualValues(t, taken, n64)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		})
 	}
+}
+
+// WS-24: a context that ends while a frame waits for the network to take it ends
+// the Conn on TLS, at once and for both ends; otherwise both could wait for ever
+// for what can no longer be sent.
+func TestWS24CancelledWriteEndsTheConnOnTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe() // takes nothing unless somebody reads
+		server, client := handshaken(t, near, far)
+		sc := websocket.New(streamOver(server), websocket.Params{})
+		cc := websocket.New(streamOver(client), websocket.Params{Client: true})
+		defer sc.CloseNow()
+		defer cc.CloseNow()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, sc.Write(ctx, websocket.MessageText, []byte("x")), context.DeadlineExceeded)
+		for c, remote := range map[*websocket.Conn]bool{sc: false, cc: true} {
+			_, _, err := c.Read(t.Context())
+			var ce *websocket.CloseError
+			require.ErrorAs(t, err, &ce)
+			assert.EqualValues(t, 1006, ce.Code)
+			assert.Equal(t, remote, ce.Remote)
+		}
+	})
 }
 
 // TestNoHalfClose: on a connection that has no half-close, whoever waits for our
