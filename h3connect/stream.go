@@ -56,14 +56,9 @@ type stream struct {
 	in      deframer
 	readErr error // final
 
-	// Of the writer. After a write that was interrupted in the middle of a
-	// DATA frame, head holds what is left of the frame's header, and owed is
-	// the number of bytes of payload that the header promised.
-	head []byte
-	owed uint64
-
 	mu       sync.Mutex
 	writing  bool // a write is in progress
+	cut      bool // a write has left a DATA frame unfinished: nothing can follow it
 	finish   bool // nothing more may be written
 	finished bool // the sending direction has been ended
 	reset    bool // the peer has ended its direction with a reset
@@ -142,9 +137,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	return int(n), err
 }
 
-// inlined is the size up to which payload is copied behind its DATA header
-// rather than written by itself: a write that quic-go can put into a packet at
-// once is cheaper than two.
+// inlined is how many bytes of payload are copied behind their DATA header rather
+// than written by themselves: a write that quic-go can put into a packet at once
+// is cheaper than two.
 const inlined = 4 << 10
 
 // frameBuffers holds buffers for DATA headers and inlined payload.
@@ -153,76 +148,47 @@ var frameBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// WriteBuffers sends header and payload in one DATA frame.
+// WriteBuffers sends header and payload in one DATA frame. A write that ends by
+// its deadline when quic-go has taken a byte of the frame, be it of the frame's
+// own header, has taken one at least, and ends the sending direction: the frame
+// cannot be withdrawn, and nothing else can be put into it.
 func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, err
 	}
-	defer s.endWrite()
-	n := 0
-	for _, p := range [2]*[]byte{&header, &payload} {
-		m, err := s.writeOwed(*p)
-		*p = (*p)[m:]
-		n += m
-		if err != nil {
-			return int64(n), mapError(err)
-		}
-		if len(*p) > 0 {
-			break
-		}
-	}
-	if len(header)+len(payload) == 0 {
-		return int64(n), nil
-	}
-	m, err := s.writeFrame(header, payload)
-	return int64(n) + int64(m), mapError(err)
-}
-
-// writeOwed continues the DATA frame that an interrupted write began, if there
-// is one, with as much of p as belongs to it.
-func (s *stream) writeOwed(p []byte) (n int, err error) {
-	for len(s.head) > 0 {
-		n, err := s.qs.Write(s.head)
-		s.head = s.head[n:]
-		if err != nil {
-			return 0, err
-		}
-	}
-	if s.owed == 0 || len(p) == 0 {
-		return 0, nil
-	}
-	n, err = s.qs.Write(p[:min(uint64(len(p)), s.owed)])
-	s.owed -= uint64(n)
-	return n, err
-}
-
-// writeFrame begins a DATA frame for header and payload, and says how many
-// bytes of them were taken. A frame of which nothing was taken has not begun.
-func (s *stream) writeFrame(header, payload []byte) (int, error) {
 	total := len(header) + len(payload)
+	n, begun := 0, false
+	var err error
+	if total > 0 {
+		n, begun, err = s.writeFrame(header, payload)
+	}
+	switch {
+	case n == total && errors.Is(err, os.ErrDeadlineExceeded):
+		err = nil // it was in time
+	case begun:
+		n = max(n, 1)
+	}
+	s.endWrite(begun && err != nil)
+	return int64(n), mapError(err)
+}
+
+// writeFrame writes a DATA frame for header and payload, and says how many bytes
+// of them were taken, and whether any of the frame was. The frame's header goes
+// together with the beginning of what it announces: by itself quic-go would take
+// it at any time, also when there is no room for anything else.
+func (s *stream) writeFrame(header, payload []byte) (n int, begun bool, err error) {
 	buf := frameBuffers.Get().(*[]byte)
 	defer frameBuffers.Put(buf)
-
-	b := appendDataHeader((*buf)[:0], total)
-	head := len(b)
-	if len(header) <= inlined {
-		b = append(b, header...)
-		header = nil
-		if len(b)-head+len(payload) <= inlined {
-			b = append(b, payload...)
-			payload = nil
-		}
+	b := appendDataHeader((*buf)[:0], len(header)+len(payload))
+	head, room := len(b), inlined
+	for _, p := range [2]*[]byte{&header, &payload} {
+		k := min(room, len(*p))
+		b = append(b, (*p)[:k]...)
+		*p = (*p)[k:]
+		room -= k
 	}
 	k, err := s.qs.Write(b)
-	if k == 0 {
-		return 0, err
-	}
-	if k < head {
-		s.head = append([]byte(nil), b[k:head]...)
-		s.owed = uint64(total)
-		return 0, err
-	}
-	n := k - head
+	n, begun = max(0, k-head), k > 0
 	for _, p := range [2][]byte{header, payload} {
 		if err != nil || len(p) == 0 {
 			continue
@@ -230,8 +196,7 @@ func (s *stream) writeFrame(header, payload []byte) (int, error) {
 		k, err = s.qs.Write(p)
 		n += k
 	}
-	s.owed = uint64(total - n)
-	return n, err
+	return n, begun, err
 }
 
 func (s *stream) beginWrite() error {
@@ -240,7 +205,7 @@ func (s *stream) beginWrite() error {
 	if s.writeErr != nil {
 		return s.writeErr
 	}
-	if s.finish {
+	if s.finish || s.cut {
 		return fmt.Errorf("write after the end of the sending direction: %w", net.ErrClosed)
 	}
 	s.writing = true
@@ -248,10 +213,10 @@ func (s *stream) beginWrite() error {
 }
 
 // endWrite ends the sending direction if that was asked for during the write.
-func (s *stream) endWrite() {
+func (s *stream) endWrite(cut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writing = false
+	s.writing, s.cut = false, cut
 	if s.finish {
 		s.fin()
 	}
@@ -276,7 +241,7 @@ func (s *stream) fin() {
 		return
 	}
 	s.finished = true
-	if len(s.head) > 0 || s.owed > 0 {
+	if s.cut {
 		// FIN within a frame would cost the peer the connection (RFC 9114
 		// §7.1).
 		s.qs.CancelWrite(cancelled)
