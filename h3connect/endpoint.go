@@ -65,6 +65,9 @@ func newEndpoint(s *Server, pc net.PacketConn, h http.Handler, tlsConf *tls.Conf
 		e.h3.Logger = slog.New(slog.DiscardHandler) // http3 would take the default one
 	}
 	configure(e.h3, &s.set, e.opened)
+	// serverConn does it. http3's own timer goes on when a connection has ended
+	// with requests on it, and holds all of it in memory until it fires.
+	e.h3.IdleTimeout = -1
 	e.tr = &quic.Transport{
 		Conn:                pc,
 		VerifySourceAddress: func(net.Addr) bool { return e.halfOpen.Load() > retryAbove },

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -278,4 +280,39 @@ func TestServerLogsNowhereButToItsLogger(t *testing.T) {
 	}
 	assert.Empty(t, stray.String())
 	assert.Contains(t, own.String(), "the handler's")
+}
+
+// A connection that was lost with a socket and a request on it is garbage, and
+// not held until it would have been idle for too long.
+func TestLostConnectionIsNotKept(t *testing.T) {
+	wstest.NoLeaks(t)
+	conns := make(chan weak.Pointer[quic.Conn], 1)
+	accepted := make(chan struct{})
+	s := &Server{ConnContext: func(ctx context.Context, qc *quic.Conn) context.Context {
+		conns <- weak.Make(qc)
+		return ctx
+	}}
+	addr := serve(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		accepted <- struct{}{}
+		if r.Method == http.MethodConnect {
+			echo(w, r)
+			return
+		}
+		<-r.Context().Done()
+	}))
+	p := dialRaw(t, addr)
+	conn := <-conns
+	for _, r := range [][]byte{
+		headersFrame(connect()...),
+		headersFrame(":method: GET", ":scheme: https", ":authority: localhost", ":path: /"),
+	} {
+		p.open(r)
+		<-accepted
+	}
+	require.NotNil(t, conn.Value())
+	require.NoError(t, p.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), ""))
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return conn.Value() == nil
+	}, patience, 20*time.Millisecond, "the connection is held")
 }
