@@ -29,7 +29,15 @@ import (
 // nothing more is expected of the peer (its Close, or the end of its input).
 
 // fail records how the Conn ended and reports whether it was open until now.
-func (c *Conn) fail(ce *CloseError) bool { return c.err.CompareAndSwap(nil, ce) }
+func (c *Conn) fail(ce *CloseError) bool {
+	if !c.err.CompareAndSwap(nil, ce) {
+		return false
+	}
+	if x := c.handling.Load(); x != nil {
+		x.connEnded()
+	}
+	return true
+}
 
 // setOver records that nothing more is expected of the peer; err is nil if its
 // Close frame arrived.
@@ -151,6 +159,7 @@ func (c *Conn) awaitPeer(ctx context.Context) error {
 // discard reads until ctx or the input ends. The caller holds the reading gate.
 func (c *Conn) discard(ctx context.Context) {
 	in := &c.in
+	in.detach()
 	in.ahead, in.aheadBytes, in.piece, in.partial = nil, 0, nil, nil
 	for {
 		select {

@@ -143,7 +143,7 @@ func (c *Conn) readForAnswer() (late, behind bool) {
 	for {
 		var err error
 		full := false
-		if c.reading.lock(ctx, c.over) {
+		if c.lockAhead(ctx, c.over) {
 			err = c.readAhead(ctx, c.over)
 			full = c.in.aheadFull()
 			c.unlockRead()

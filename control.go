@@ -222,7 +222,7 @@ func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
 	for {
 		var err error
 		full := false
-		if c.reading.lock(ctx, pong) {
+		if c.lockAhead(ctx, pong) {
 			err = c.readAhead(ctx, pong)
 			full = c.in.aheadFull()
 			c.unlockRead()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // A Handler gets what happens on a socket by calls: see [Conn.Handle].
@@ -41,14 +42,20 @@ type Handler interface {
 // another package's HTTP/2 server, the error wraps [ErrNotSupported] and h is
 // not called.
 //
-// A goroutine that ends with the socket serves it. It has no buffer for messages
-// while nothing arrives.
+// While nothing arrives a socket over h2connect has neither goroutine nor
+// buffer, and messages are handled by whichever goroutine reads their
+// connection, for as long as OnMessage is quick: then what the OnMessages of
+// many sockets write goes out together. When one is not, another goroutine takes
+// over the connection. A socket over any other stream has one goroutine, which
+// ends with the socket, and no buffer for messages while nothing arrives.
 //
 // Handle may be called once. A Read that is in progress on another goroutine
 // goes first. If the socket has already been ended on this side, Handle returns
 // why and h is not called.
 func (c *Conn) Handle(h Handler) error {
 	x := &handling{conn: c, handler: h}
+	x.pusher, _ = c.stream.(pusher)
+	x.state.Store(pushServing)
 	if !c.handling.CompareAndSwap(nil, x) {
 		return errHandledTwice
 	}
@@ -61,7 +68,11 @@ func (c *Conn) Handle(h Handler) error {
 			return err
 		}
 	}
-	go x.loop()
+	if x.pusher != nil {
+		x.push()
+	} else {
+		go x.loop()
+	}
 	return nil
 }
 
@@ -95,10 +106,20 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// A handling is the part of a Conn that serves its Handler.
+// A handling is the part of a Conn that serves its Handler: loop does, or what is
+// in push.go where the stream pushes.
 type handling struct {
 	conn    *Conn
 	handler Handler
+
+	pusher pusher // nil if the stream does not push
+	state  atomic.Int32
+
+	// Of the one who serves, where the stream pushes.
+	owed    bool    // Resume finds the state serving
+	message *[]byte // what has been gathered of a message in pieces
+
+	calling bool // OnMessage runs; guarded by the reading gate
 }
 
 // maxMessageBuffer is the size in bytes up to which a buffer that a message was

@@ -39,14 +39,13 @@ func (e *end) wantPing(t testing.TB, why string) string {
 }
 
 func TestHandleDeliversWhatWasReadAheadAndBuffered(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
+	onEveryStream(t, func(t *testing.T, s socket) {
 		peer := wstest.NewClient(nil)
-		if client {
+		if s.client {
 			peer = wstest.NewServer(nil)
 		}
-		e := socket{client: client, params: websocket.Params{
-			Buffered: peer.Append(nil, wstest.Text("buffered"), wstest.Text("in ").Fragment()),
-		}}.open(t)
+		s.params.Buffered = peer.Append(nil, wstest.Text("buffered"), wstest.Text("in ").Fragment())
+		e := s.open(t)
 		e.peer.Send(t, wstest.Continuation("pieces"), wstest.Binary([]byte("ahead")))
 		pinged := begin(func() error { return e.Ping(t.Context()) })
 		p := e.wantPing(t, "it reads ahead")
@@ -61,8 +60,8 @@ func TestHandleDeliversWhatWasReadAheadAndBuffered(t *testing.T) {
 }
 
 func TestHandleSkipsTheRestOfAReadersMessage(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
 		e.peer.Send(t, wstest.Text("begun ").Fragment())
 		_, reader, err := e.Reader(t.Context())
 		require.NoError(t, err)
@@ -77,8 +76,8 @@ func TestHandleSkipsTheRestOfAReadersMessage(t *testing.T) {
 }
 
 func TestHandleAnAbandonedReadsMessage(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
 		e.peer.Send(t, wstest.Text("what ").Fragment())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -93,8 +92,8 @@ func TestHandleAnAbandonedReadsMessage(t *testing.T) {
 }
 
 func TestHandleOfASocketThatHasEnded(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
 		e.CloseNow()
 		r := new(recorder)
 		wantEnd(t, e.Handle(r), 1006, false)
@@ -105,8 +104,8 @@ func TestHandleOfASocketThatHasEnded(t *testing.T) {
 
 // Once the peer has ended the socket, what it sent before is still delivered.
 func TestHandleOfASocketThatThePeerHasEnded(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
 		pinged := begin(func() error { return e.Ping(t.Context()) })
 		e.wantPing(t, "it reads ahead")
 		e.peer.Send(t, wstest.Text("last words"), wstest.Close(4000, ""))
@@ -123,8 +122,8 @@ func TestHandleOfASocketThatThePeerHasEnded(t *testing.T) {
 func TestHandlePanicsAndGoexitEndTheSocket(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("oh") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			asBothRoles(t, func(t *testing.T, client bool) {
-				e := socket{client: client}.open(t)
+			onEveryStream(t, func(t *testing.T, s socket) {
+				e := s.open(t)
 				r := &recorder{do: func(*websocket.Conn, []byte) { end() }}
 				require.NoError(t, e.Handle(r))
 				e.peer.Send(t, wstest.Text("one"), wstest.Text("two"))
@@ -146,8 +145,8 @@ type badEnd struct{ recorder }
 func (*badEnd) OnClose(*websocket.Conn, error) { panic("contained") }
 
 func TestHandleContainsAPanicOfOnClose(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
 		require.NoError(t, e.Handle(new(badEnd)))
 		e.peer.Send(t, wstest.Close(1000, ""))
 		e.peer.WantClose(t, 1000, "all the same")
@@ -158,10 +157,9 @@ func TestHandleContainsAPanicOfOnClose(t *testing.T) {
 // OP-06: an OnMessage that takes longer than a keep-alive is not taken for a dead
 // peer, and a peer that is dead is found.
 func TestOP06HandleKeepAlive(t *testing.T) {
-	asBothRoles(t, func(t *testing.T, client bool) {
-		e := socket{client: client, params: websocket.Params{
-			Limits: websocket.Limits{PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second},
-		}}.open(t)
+	onEveryStream(t, func(t *testing.T, s socket) {
+		s.params.Limits = websocket.Limits{PingInterval: 10 * time.Second, PingTimeout: 5 * time.Second}
+		e := s.open(t)
 		r := &recorder{do: func(*websocket.Conn, []byte) { time.Sleep(time.Minute) }}
 		require.NoError(t, e.Handle(r))
 		e.peer.Send(t, wstest.Text("slowly"))

@@ -40,6 +40,7 @@ type inbound struct {
 	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
 	r, w   int
 	err    error // came with the last bytes of buf
+	lent   bool  // an OnMessage that runs may be looking at buf's memory
 
 	ahead      []part // parsed before the application asked
 	aheadBytes int
@@ -103,7 +104,7 @@ func (in *inbound) dropBuffer() {
 	if len(in.piece) > 0 {
 		return
 	}
-	if in.pooled != nil {
+	if in.pooled != nil && !in.lent {
 		readBuffers.Put(in.pooled)
 	}
 	in.buf, in.pooled, in.r, in.w = nil, nil, 0, 0
@@ -252,9 +253,7 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 	for {
 		n, err := c.stream.Read(p)
 		if n > 0 {
-			in.count.bytes += int64(n)
-			c.count.bytesRead.n.Store(in.count.bytes)
-			c.alive.received(&in.times, c.clock)
+			c.received(n)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				in.err = err
 			}
@@ -344,6 +343,7 @@ func (w *way) make() {
 // reading gate.
 func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
 	in := &c.in
+	in.detach()
 	in.piece = slices.Clone(in.piece) // it may alias the buffer
 	yield, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -25,6 +25,7 @@ type socket struct {
 	params   websocket.Params
 	pipe     wstest.PipeOptions
 	vectored bool // the stream offers WriteBuffers
+	pushes   bool // the stream pushes
 }
 
 // An end is a Conn under test, with the peer that plays the other end by hand.
@@ -44,8 +45,11 @@ func (s socket) open(t testing.TB) *end {
 	s.params.Client = s.client
 	near, far := wstest.Pipe(s.pipe)
 	var stream websocket.Stream = near
-	if s.vectored {
+	switch {
+	case s.vectored:
 		stream = near.Vectored()
+	case s.pushes:
+		stream = newPushStream(near)
 	}
 	e := &end{Conn: websocket.New(stream, s.params), near: near, far: far}
 	e.peer = wstest.NewClient(far)

@@ -24,6 +24,19 @@ func (b *buffer) append(p []byte) {
 	b.data = append(b.data, p...)
 }
 
+// prepend puts p in front of what waits.
+func (b *buffer) prepend(p []byte) {
+	if b.len() == 0 {
+		b.append(p)
+		return
+	}
+	var whole buffer
+	whole.append(p)
+	whole.append(b.data[b.off:])
+	b.free()
+	*b = whole
+}
+
 // makeRoom makes room for n more bytes: in place if what has been read leaves
 // half of the storage free, else in storage that is larger by a part of what
 // waits, so that bytes are moved a bounded number of times.

@@ -52,9 +52,9 @@ type role interface {
 
 // A conn is an HTTP/2 connection: one engine for both roles.
 //
-// It has one goroutine that lives as long as it does, the reader (run in
-// read.go): it owns everything about the way in. It never waits for the peer to
-// read. The way out has no goroutine of its own: see write.go.
+// It has one goroutine at any time that reads (run in read.go, and lead.go for how
+// it is replaced): it owns everything about the way in. It never waits for the
+// peer to read. The way out has no goroutine of its own: see write.go.
 type conn struct {
 	nc     net.Conn
 	tls    *tls.ConnectionState // nil without TLS
@@ -68,6 +68,8 @@ type conn struct {
 	fr       *http2.Framer  // reads for the reader, writes to out under mu
 	dec      *hpack.Decoder // the reader's
 	block    block          // the reader's
+	data     dataFrame      // the reader's
+	lead     lead
 	updates  tableSizeCheck // the reader's
 	empties  int            // the reader's: empty DATA frames not yet paid for
 	buffered atomic.Int64   // received bytes that wait for readers
@@ -152,6 +154,7 @@ func newConn(nc net.Conn, s side, limits Limits) *conn {
 		c.tls = &state
 	}
 	c.in.init(c)
+	c.initLead()
 	c.fr = http2.NewFramer(batchWriter{c}, &c.in)
 	c.fr.SetMaxReadFrameSize(uint32(limits.FrameSize))
 	c.block.maxCount, c.block.maxSize = limits.HeaderFields, uint64(limits.HeaderBytes)

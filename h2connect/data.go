@@ -40,13 +40,43 @@ func (c *conn) readData(fh http2.FrameHeader) error {
 		c.mu.Unlock()
 		return err
 	}
-	if err := c.deliver(st, content); err != nil {
+	c.data = dataFrame{st: st, header: fh, content: content, padding: padding, first: true}
+	return c.continueData()
+}
+
+// A dataFrame is a DATA frame in progress. Its state is not on the reader's stack,
+// so that another goroutine can take over in the middle of it.
+type dataFrame struct {
+	st      *stream // nil: none is in progress
+	header  http2.FrameHeader
+	content int  // bytes still to come
+	padding int  // bytes behind them
+	first   bool // no content has come yet
+}
+
+// continueData moves the content of the DATA frame in progress to its stream.
+func (c *conn) continueData() error {
+	d := &c.data
+	for d.content > 0 {
+		p, err := c.in.next(d.content)
+		if err != nil {
+			return err
+		}
+		first := d.first
+		d.content, d.first = d.content-len(p), false
+		if err := c.deliver(d.st, p, first); err != nil {
+			return err
+		}
+	}
+	st, overhead := d.st, d.padding
+	if d.header.Flags.Has(http2.FlagDataPadded) {
+		overhead++
+	}
+	d.st = nil
+	if err := c.in.skip(d.padding); err != nil {
 		return err
 	}
-	if err := c.in.skip(padding); err != nil {
-		return err
-	}
-	return c.dataDone(st, fh, int(fh.Length)-content)
+	return c.dataDone(st, d.header, overhead)
 }
 
 func fatal(err error) bool {
@@ -99,26 +129,25 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 	return st, nil
 }
 
-// deliver moves n bytes of content from the connection's buffer to the stream.
-func (c *conn) deliver(st *stream, n int) error {
-	for first := true; n > 0; first = false {
-		p, err := c.in.next(n)
-		if err != nil {
-			return err
-		}
-		n -= len(p)
-		buffered, increment, consumed := st.recv.deliver(p)
-		if buffered > 0 {
-			c.buffered.Add(int64(buffered))
-		}
-		if first && consumed && c.empties > 0 {
-			c.empties--
-		}
-		if increment > 0 {
-			c.mu.Lock()
-			c.credit(st, increment)
-			c.mu.Unlock()
-		}
+// deliver moves bytes of content from the connection's buffer to the stream.
+func (c *conn) deliver(st *stream, p []byte, first bool) error {
+	f, buffered, increment, consumed := st.recv.deliver(p)
+	if buffered > 0 {
+		c.buffered.Add(int64(buffered))
+	}
+	if first && consumed && c.empties > 0 {
+		c.empties--
+	}
+	if increment > 0 {
+		c.mu.Lock()
+		c.credit(st, increment)
+		c.mu.Unlock()
+	}
+	switch f {
+	case fateTaken:
+		return c.push(st, p)
+	case fateServe:
+		go st.serve()
 	}
 	return nil
 }

@@ -13,9 +13,32 @@ type input struct {
 	buf  []byte // buf[r:w] has been received and not been used
 	r, w int
 	err  error // the network's last word
+
+	term  uint64 // the lead's when it was last filled
+	reads int    // since a flush
 }
 
 func (in *input) init(c *conn) { in.c, in.buf = c, make([]byte, readBuffer) }
+
+// readsOn is how many times in a row the reader reads on with something to send.
+const readsOn = 16
+
+// readOn reports whether what Handlers have written waits for the answers to what
+// has arrived meanwhile: so that many small batches, once there are such, become
+// one again. c.mu is held.
+func (in *input) readOn() bool {
+	c := in.c
+	if term := c.lead.term.Load(); term == in.term || len(c.out) == 0 {
+		return false // no Handler was called
+	} else {
+		in.term = term
+	}
+	if len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
+		return false
+	}
+	in.reads++
+	return c.room.more()
+}
 
 // fill waits for more bytes; there are none left. Before it waits, everything
 // that the bytes so far have caused is sent.
@@ -25,7 +48,10 @@ func (in *input) fill() error {
 	}
 	c := in.c
 	c.mu.Lock()
-	c.flush()
+	if !in.readOn() {
+		in.reads = 0
+		c.flush()
+	}
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()
 	}
@@ -38,6 +64,14 @@ func (in *input) fill() error {
 	}
 	in.err = err
 	return nil
+}
+
+// leave leaves the buffer to a Handler that still looks at it, and takes what is
+// left in it along.
+func (in *input) leave() {
+	buf := make([]byte, readBuffer)
+	in.w = copy(buf, in.buf[in.r:in.w])
+	in.r, in.buf = 0, buf
 }
 
 // Read implements io.Reader.

@@ -8,18 +8,32 @@ import (
 )
 
 // flushEvery is how many frames the reader takes, out of one read, before it
-// sends what they have caused.
+// sends what they have caused. Those that it has passed to Handlers do not count:
+// see lead.flushDue.
 const flushEvery = 64
 
 // run is the connection's reader. It takes frame after frame until the network
 // fails or the peer breaks a rule that costs the connection. Then it drops what
 // comes until the connection is closed: a connection that is closed with bytes
 // unread may take our last frames with it.
+//
+// It returns early if another goroutine has taken over: see lead.go. The
+// connection's end is c.done.
 func (c *conn) run() {
 	var err error
-	for n := 1; err == nil && !c.dying.Load(); n++ {
+	var last uint64
+	for frames := 0; err == nil && !c.dying.Load(); {
 		err = c.readFrame()
-		if n%flushEvery == 0 {
+		if err == errDeposed {
+			return // it is another's connection now
+		}
+		if term := c.lead.term.Load(); term == last {
+			frames++
+		} else {
+			last = term
+		}
+		if c.lead.flushDue() || frames >= flushEvery {
+			frames = 0
 			c.mu.Lock()
 			c.flush()
 			c.mu.Unlock()
@@ -43,16 +57,24 @@ func (c *conn) run() {
 // readFrame takes one frame. A violation that only costs a stream is dealt with
 // here; the error is a fatal *violation or the network's.
 func (c *conn) readFrame() error {
-	fh, err := c.fr.ReadFrameHeader()
-	if err != nil {
-		return c.framerError(err)
+	var fh http2.FrameHeader
+	var err error
+	if c.data.st != nil {
+		fh = c.data.header
+		err = c.continueData()
+	} else {
+		fh, err = c.fr.ReadFrameHeader()
+		if err != nil {
+			return c.framerError(err)
+		}
+		if !c.peer.received && fh.Type != http2.FrameSettings {
+			// "The SETTINGS frame […] MUST be the first frame" (RFC 9113 §3.4).
+			return connViolation(http2.ErrCodeProtocol, "first frame is not SETTINGS")
+		}
+		err = c.dispatch(fh)
 	}
-	if !c.peer.received && fh.Type != http2.FrameSettings {
-		// "The SETTINGS frame […] MUST be the first frame" (RFC 9113 §3.4).
-		return connViolation(http2.ErrCodeProtocol, "first frame is not SETTINGS")
-	}
-	if err = c.dispatch(fh); err == nil {
-		return nil
+	if err == nil || err == errDeposed {
+		return err
 	}
 	err = c.framerError(err)
 	if v, ok := err.(*violation); ok && !v.fatal {

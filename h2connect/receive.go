@@ -26,11 +26,31 @@ type receiver struct {
 
 	consumed int64 // bytes read from waiting or past it
 
+	to      pushTarget // of Push
+	owner   *stream    // whose receiver it is; set by Push
+	pushing bool       // what arrives is pushed, unless a read is blocked
+	busy    bool       // a call of to is in progress, or on its way: it finds what waits
+
 	err       error // why nothing more will come: io.EOF or final; nil while open
 	discarded bool  // nobody will read: what comes is dropped
 	deadline  deadline
 	trailer   http.Header
 }
+
+// A pushTarget takes what is pushed: see Conn's side of it in package websocket.
+type pushTarget = interface {
+	Take(p []byte) (taken, more bool)
+	Resume()
+}
+
+// A fate is what becomes of delivered bytes.
+type fate uint8
+
+const (
+	fateKept  fate = iota // they wait, or have gone where a read wanted them
+	fateTaken             // Take is to be called with them, by the caller
+	fateServe             // they wait, and serve is to be called
+)
 
 func (r *receiver) init(window int) {
 	r.flow = newInflow(int32(window))
@@ -44,16 +64,25 @@ func (r *receiver) take(n uint32) bool {
 	return r.flow.take(n)
 }
 
-// deliver takes bytes that have arrived and been paid for. It returns how many
-// of them now wait, the credit to announce at once because nobody wants them,
-// and whether everything before them had been consumed.
-func (r *receiver) deliver(p []byte) (buffered int, increment uint32, consumed bool) {
+// deliver takes bytes that have arrived and been paid for, and says what becomes
+// of them. It returns how many of them now wait, the credit to announce at once
+// because nobody wants them, and whether everything before them had been
+// consumed.
+func (r *receiver) deliver(p []byte) (f fate, buffered int, increment uint32, consumed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.discarded {
-		return 0, r.giveLocked(len(p)), false
+		return fateKept, 0, r.giveLocked(len(p)), false
 	}
 	consumed = r.waiting.len() == 0
+	if r.pushing && !r.busy && r.dst == nil {
+		r.busy = true
+		if consumed && r.owner.c.inline(r.owner) {
+			return fateTaken, 0, 0, true
+		}
+		r.waiting.append(p)
+		return fateServe, len(p), 0, consumed
+	}
 	if r.dst != nil && consumed {
 		n := copy(r.dst[r.done:], p)
 		r.done += n
@@ -61,7 +90,52 @@ func (r *receiver) deliver(p []byte) (buffered int, increment uint32, consumed b
 	}
 	r.waiting.append(p)
 	r.cond.Broadcast()
-	return len(p), 0, consumed
+	return fateKept, len(p), 0, consumed
+}
+
+// pushed settles a call of Take with p. It returns how many bytes wait that did
+// not, the credit to announce, and whether Resume is to be called; if not, the
+// next bytes may be pushed again.
+func (r *receiver) pushed(p []byte, taken, more bool) (buffered int, increment uint32, again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case taken:
+		r.consumed += int64(len(p))
+		increment = r.giveLocked(len(p))
+	case r.discarded:
+		increment = r.giveLocked(len(p))
+	default:
+		r.waiting.prepend(p)
+		r.cond.Broadcast()
+		buffered = len(p)
+	}
+	return buffered, increment, more || r.callAgain()
+}
+
+// resumed settles a call of Resume, and reports whether it is to be called again.
+func (r *receiver) resumed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.callAgain()
+}
+
+// callAgain reports whether there is something for Resume, and ends busy if not.
+func (r *receiver) callAgain() bool {
+	r.busy = r.pushing && (r.waiting.len() > 0 || r.err != nil)
+	return r.busy
+}
+
+// tryRead is read without waiting.
+func (r *receiver) tryRead(p []byte) (n int, increment uint32, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting.len() == 0 {
+		return 0, 0, r.err
+	}
+	n = r.waiting.read(p)
+	r.consumed += int64(n)
+	return n, r.giveLocked(n), nil
 }
 
 // give returns credit for bytes that never reach a reader: padding.
@@ -138,6 +212,15 @@ func (r *receiver) end(err error) {
 	if r.err == nil {
 		r.err = err
 		r.cond.Broadcast()
+		r.pushEnd()
+	}
+}
+
+// pushEnd has Resume called for the end.
+func (r *receiver) pushEnd() {
+	if r.pushing && !r.busy {
+		r.busy = true
+		go r.owner.serve()
 	}
 }
 
@@ -157,6 +240,7 @@ func (r *receiver) discard(err error) (unbuffered int, increment uint32) {
 	increment = r.giveLocked(unbuffered)
 	r.err = err
 	r.cond.Broadcast()
+	r.pushEnd()
 	return unbuffered, increment
 }
 

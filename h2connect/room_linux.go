@@ -10,7 +10,9 @@ import (
 type room struct {
 	raw   syscall.RawConn // nil: it cannot be told
 	poll  func(fd uintptr)
-	ready bool
+	ready bool // there is room
+	input bool // there is something to read
+	fresh bool // ready was found out for the check that follows
 }
 
 // notSentLowat is how many bytes the kernel holds that it has not sent yet
@@ -41,7 +43,19 @@ func (r *room) watch(nc net.Conn) {
 		})
 	}
 	r.raw = raw
-	r.poll = func(fd uintptr) { r.ready = pollOut(fd) }
+	r.poll = func(fd uintptr) { r.ready, r.input = pollBoth(fd) }
+}
+
+// more reports whether there is something to read at once, as far as the kernel
+// knows. If not, a call of check is to follow before anything is written. The
+// connection's lock is held.
+func (r *room) more() bool {
+	if r.raw == nil {
+		return false
+	}
+	r.ready, r.input = false, false
+	r.fresh = r.raw.Control(r.poll) == nil && !r.input
+	return r.input
 }
 
 // check reports whether inlineBytes can be written without waiting. The
@@ -49,6 +63,10 @@ func (r *room) watch(nc net.Conn) {
 func (r *room) check() bool {
 	if r.raw == nil {
 		return false
+	}
+	if r.fresh {
+		r.fresh = false
+		return r.ready
 	}
 	r.ready = false
 	if r.raw.Control(r.poll) != nil {
@@ -64,14 +82,20 @@ type pollFD struct {
 	revents int16
 }
 
-const pollOutEvent = 0x4 // POLLOUT
+// Of poll(2).
+const (
+	pollIn  = 0x1 // POLLIN
+	pollOut = 0x4 // POLLOUT
+)
 
-// pollOut asks poll(2) whether fd is writable now. Linux says so while a third
-// of the send buffer is free, which is more than inlineBytes.
-func pollOut(fd uintptr) bool {
-	p := pollFD{fd: int32(fd), events: pollOutEvent}
+// pollBoth asks poll(2) whether fd is writable, and readable, now. Linux says that
+// it is writable while a third of the send buffer is free, which is more than
+// inlineBytes.
+func pollBoth(fd uintptr) (out, in bool) {
+	p := pollFD{fd: int32(fd), events: pollIn | pollOut}
 	var now syscall.Timespec
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL,
 		uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return errno == 0 && n == 1 && p.revents == pollOutEvent
+	known := errno == 0 && n == 1 && p.revents&^(pollIn|pollOut) == 0
+	return known && p.revents&pollOut != 0, known && p.revents&pollIn != 0
 }

@@ -11,3 +11,6 @@ type room struct{}
 func (r *room) watch(net.Conn) {}
 
 func (r *room) check() bool { return false }
+
+// more reports whether there is something to read at once.
+func (*room) more() bool { return false }

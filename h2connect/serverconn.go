@@ -81,7 +81,10 @@ func (sc *serverConn) serve(sawPreface bool) {
 	c.armHandshakeTimer()
 	c.watchIdle()
 	c.mu.Unlock()
-	c.run()
+	// The reader has a goroutine of its own: a Handler may end it, and what
+	// net/http does at the end of this one would end the connection.
+	go c.run()
+	<-c.done
 }
 
 // readPreface reads "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" (RFC 9113 §3.4).

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -52,6 +53,9 @@ type stream struct {
 	received int64 // content received
 
 	recv receiver
+
+	term atomic.Uint64 // the lead's when the reader last called the Handler
+	slow atomic.Int32  // how many more times a goroutine of its own is to serve it
 }
 
 var _ websocket.Stream = (*stream)(nil)
@@ -96,6 +100,10 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	c.pump()
 	c.flush()
 	for s.taken < total && s.err == nil && !s.keep() && !s.deadline.passed() {
+		if term := st.term.Load(); term&1 == 1 && c.depose(term) {
+			c.flush() // it is the reader who would have had to wait
+			continue
+		}
 		st.watchStall()
 		s.deadline.wait(&s.cond)
 	}

@@ -39,7 +39,7 @@ func (w batchWriter) Write(p []byte) (int, error) {
 // flush sends what has been appended. c.mu is held; it is released while
 // writing.
 func (c *conn) flush() {
-	if c.flushing || !c.sendable() {
+	if c.flushing || !c.sendable() || c.lead.away() && len(c.out) < corkBytes {
 		return
 	}
 	c.flushing = true

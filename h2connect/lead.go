@@ -1,0 +1,240 @@
+package h2connect
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// This file lets a connection's reader call the Handlers of its sockets itself
+// and nevertheless never wait for one (leader and followers). The reader leads:
+// it owns everything about the way in. When a call takes longer than leadPatience,
+// or blocks in a write, another goroutine takes the lead over and reads on. The
+// one that was deposed finds out when the call returns; it then serves its socket
+// as long as there is something for it, and ends.
+//
+// A socket whose Handler was slow, and for a while the connection's other sockets
+// too, are served by goroutines of their own.
+
+// leadPatience is how long a call may take before the lead is taken over. It is
+// noticed after no more than twice as long.
+const leadPatience = time.Millisecond
+
+// leadPenalty is how many times a socket is served by a goroutine of its own
+// after its Handler was slow.
+const leadPenalty = 64
+
+// corkBytes is how much of what Handlers write waits for the end of what has been
+// read, to be sent together.
+const corkBytes = 16 << 10
+
+// errDeposed tells the reader that another goroutine leads.
+var errDeposed = errors.New("another goroutine reads the connection")
+
+// A lead is the state of that.
+type lead struct {
+	term atomic.Uint64 // odd while the reader is in a Handler's hands; never the same again
+	slow atomic.Int32  // how many more times sockets are served by goroutines of their own
+
+	ticks   atomic.Uint32 // how often the timer has fired
+	flushed uint32        // the reader's: ticks when it last asked
+
+	watched atomic.Bool // the timer runs
+	mu      sync.Mutex
+	timer   *time.Timer
+	seen    uint64 // term when the timer last fired
+}
+
+// enter says that the reader calls a Handler. What it returns is for leave.
+func (l *lead) enter() (term uint64) {
+	term = l.term.Load() + 1
+	l.term.Store(term)
+	if !l.watched.Load() {
+		l.watch(term)
+	}
+	return term
+}
+
+// leave says that the call has returned, and reports whether the caller still is
+// the reader.
+func (l *lead) leave(term uint64) bool { return l.term.CompareAndSwap(term, term+1) }
+
+// away reports whether the reader is in a Handler's hands: it will flush.
+func (l *lead) away() bool { return l.term.Load()&1 == 1 }
+
+// flushDue reports, to the reader, whether what Handlers have written has waited
+// long enough, although more has been read that they may answer.
+func (l *lead) flushDue() bool {
+	now := l.ticks.Load()
+	due := now != l.flushed
+	l.flushed = now
+	return due
+}
+
+// watch starts the timer.
+func (l *lead) watch(term uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watched.Store(true)
+	l.seen = term
+	l.timer.Reset(leadPatience)
+}
+
+// overdue is called when the timer fires. It returns the term of a call that has
+// lasted since it fired before, 0 if there is none. The timer goes on while the
+// reader calls Handlers.
+func (l *lead) overdue() (term uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ticks.Add(1)
+	now := l.term.Load()
+	if now == l.seen && now&1 == 0 {
+		l.watched.Store(false)
+		// A reader that has seen watched set meanwhile relies on it.
+		if now = l.term.Load(); now == l.seen {
+			return 0
+		}
+		l.watched.Store(true)
+	}
+	if now == l.seen {
+		term = now
+	}
+	l.seen = now
+	l.timer.Reset(leadPatience)
+	return term
+}
+
+func (c *conn) initLead() {
+	c.lead.timer = time.AfterFunc(time.Hour, func() {
+		if term := c.lead.overdue(); term != 0 {
+			c.depose(term)
+		}
+	})
+	c.lead.timer.Stop()
+}
+
+// depose takes the lead from a reader that is in a call of this term, and reports
+// whether it was.
+func (c *conn) depose(term uint64) bool {
+	if !c.lead.term.CompareAndSwap(term, term+1) {
+		return false
+	}
+	// The new reader: it ends with the connection or when it is deposed in turn.
+	go func() {
+		c.data.st.slow.Store(leadPenalty)
+		c.lead.slow.Store(leadPenalty)
+		c.in.leave()
+		c.mu.Lock()
+		c.flush()
+		c.mu.Unlock()
+		c.run()
+	}()
+	return true
+}
+
+// inline reports whether the reader may call st's Handler itself.
+func (c *conn) inline(st *stream) bool {
+	if c.lead.slow.Load() == 0 && st.slow.Load() == 0 {
+		return true
+	}
+	for _, n := range [2]*atomic.Int32{&c.lead.slow, &st.slow} {
+		if n.Load() > 0 {
+			n.Add(-1)
+		}
+	}
+	return false
+}
+
+// push gives bytes that have arrived to st's Handler, and returns errDeposed if
+// the caller is not the reader any more.
+func (c *conn) push(st *stream, p []byte) error {
+	term := c.lead.enter()
+	st.term.Store(term)
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit in a Handler
+			c.depose(term)
+			st.pushed(p, true, true)
+			go st.serve()
+		}
+	}()
+	taken, more := st.recv.to.Take(p)
+	returned = true
+	more = st.pushed(p, taken, more)
+	if c.lead.leave(term) {
+		if more {
+			go st.serve()
+		}
+		return nil
+	}
+	if more {
+		st.serve()
+	}
+	return errDeposed
+}
+
+// pushed settles a call of Take, and reports whether Resume is to be called.
+func (st *stream) pushed(p []byte, taken, more bool) bool {
+	buffered, increment, more := st.recv.pushed(p, taken, more)
+	c := st.c
+	if buffered > 0 {
+		c.buffered.Add(int64(buffered))
+	}
+	if increment > 0 {
+		c.mu.Lock()
+		c.credit(st, increment)
+		c.flush()
+		c.mu.Unlock()
+	}
+	return more
+}
+
+// serve has the stream's Handler served on a goroutine that may block: one that is
+// started for it, or a deposed reader. It ends when nothing is left for the
+// Handler.
+func (st *stream) serve() {
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit in a Handler
+			go st.serve()
+		}
+	}()
+	for more := true; more; {
+		begun := time.Now()
+		st.recv.to.Resume()
+		if time.Since(begun) > leadPatience {
+			if st.slow.Swap(leadPenalty) == 0 {
+				st.c.lead.slow.Store(leadPenalty)
+			}
+		}
+		more = st.recv.resumed()
+	}
+	returned = true
+}
+
+// Push implements what package websocket asks of a stream that can call when
+// something has arrived.
+func (st *stream) Push(to pushTarget) {
+	r := &st.recv
+	r.mu.Lock()
+	r.to, r.owner, r.pushing, r.busy = to, st, true, true
+	r.mu.Unlock()
+	go st.serve()
+}
+
+// Pull ends Push.
+func (st *stream) Pull() {
+	st.recv.mu.Lock()
+	defer st.recv.mu.Unlock()
+	st.recv.pushing = false
+}
+
+// TryRead is Read that does not wait.
+func (st *stream) TryRead(p []byte) (int, error) {
+	n, increment, err := st.recv.tryRead(p)
+	if n > 0 {
+		st.c.consumed(st, n, increment)
+	}
+	return n, err
+}
