@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/wsmux/websocket/internal/tunnel"
 	"golang.org/x/net/http2"
 )
 
@@ -36,6 +37,9 @@ func (e *StreamError) Error() string {
 
 // Unwrap returns Err.
 func (e *StreamError) Unwrap() error { return e.Err }
+
+// Is tells a proxy of this module a reset from the loss of the connection.
+func (e *StreamError) Is(target error) bool { return target == tunnel.ErrReset }
 
 // A ConnError says how a connection ended and with it all its streams. It is
 // found with errors.As in what a socket, a body or a round trip returns.

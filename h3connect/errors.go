@@ -10,6 +10,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // A StreamError says that the stream under a socket was reset, or that the peer
@@ -37,6 +38,9 @@ func (e *StreamError) Error() string {
 
 // Unwrap returns Err.
 func (e *StreamError) Unwrap() error { return e.Err }
+
+// Is tells a proxy of this module a reset from the loss of the connection.
+func (e *StreamError) Is(target error) bool { return target == tunnel.ErrReset }
 
 // A ConnError says that the QUIC connection under a socket has ended, and with
 // it all its streams: closed by either side, timed out, or reset because the

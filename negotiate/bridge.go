@@ -114,19 +114,25 @@ func bridgeOf(r *http.Request) *bridge {
 
 // upgrade returns the request as it would have come by HTTP/1.1 (RFC 6455 §4.1).
 func (b *bridge) upgrade(ctx context.Context) *http.Request {
-	r := b.r.Clone(ctx)
-	r.Method = http.MethodGet
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	r.RequestURI = b.r.URL.RequestURI()
-	r.URL = &url.URL{
-		Path: b.r.URL.Path, RawPath: b.r.URL.RawPath,
-		RawQuery: b.r.URL.RawQuery, ForceQuery: b.r.URL.ForceQuery,
-	}
-	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer = http.NoBody, 0, nil, nil
+	r := asUpgrade(b.r, ctx)
 	delete(r.Header, ":protocol")
 	r.Header["Connection"] = []string{"Upgrade"}
 	r.Header["Upgrade"] = []string{"websocket"}
 	r.Header["Sec-Websocket-Key"] = []string{b.key}
 	joinCookies(r.Header)
 	return r
+}
+
+// asUpgrade returns a copy of r that is a GET by HTTP/1.1 as a server knows it,
+// whatever r came by. Its header is r's.
+func asUpgrade(r *http.Request, ctx context.Context) *http.Request {
+	up := r.Clone(ctx)
+	up.Method = http.MethodGet
+	up.Proto, up.ProtoMajor, up.ProtoMinor = "HTTP/1.1", 1, 1
+	up.RequestURI = r.URL.RequestURI()
+	up.URL = &url.URL{
+		Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery,
+	}
+	up.Body, up.ContentLength, up.TransferEncoding, up.Trailer = http.NoBody, 0, nil, nil
+	return up
 }

@@ -44,7 +44,7 @@ func TestC1C2CloseBothDirections(t *testing.T) {
 
 // C16 over real transports.
 func TestWS18BothSidesCloseAtOnce(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachPath(t, func(t *testing.T, tr transport) {
 		for range 10 {
 			p := tr.connect(t, nil, nil)
 			other := begin(func() error { return p.server.Close(soon(t), 1000, "") })
@@ -116,7 +116,7 @@ func TestWS19C3C4RawEnds(t *testing.T) {
 			assert.Equal(t, io.EOF, err, "END, and no reset")
 		}
 		t.Run(name+" of a client", func(t *testing.T) {
-			onEach(t, func(t *testing.T, tr transport) {
+			onEachPath(t, func(t *testing.T, tr transport) {
 				checked := make(chan struct{})
 				raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(conn *websocket.Conn) {
 					defer close(checked)
@@ -153,7 +153,7 @@ func TestWS19C3C4RawEnds(t *testing.T) {
 // The server's half of RFC 6455 §7.1.1 on the wire: it ends first, and the
 // client follows.
 func TestServerEndsFirstOnTheWire(t *testing.T) {
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachPath(t, func(t *testing.T, tr transport) {
 		raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			assert.NoError(t, c.Close(soon(t), 4000, "server first"))
 		})))

@@ -26,9 +26,9 @@ func TestSlowReader(t *testing.T) {
 	const size = 1 << 20
 	noise := random(1, size)
 	message := func(i int) []byte { return slices.Concat(noise[i*1000:], noise[:i*1000]) }
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachPath(t, func(t *testing.T, tr transport) {
 		messages := 6
-		if tr.bootstrap == websocket.HTTP1 {
+		if tr.usesTCPAlone() {
 			messages = 24 // more than the kernel's buffers hold
 		}
 		for name := range (pair{}).ends() {
@@ -48,7 +48,7 @@ func TestSlowReader(t *testing.T) {
 				})
 				assert.Less(t, settled(begun.Load), int64(messages), "blocked")
 				assert.Less(t, heap()-before, int64(3<<20), "a message, and h3's window of 1 MiB")
-				if tr.bootstrap != websocket.HTTP1 { // where the kernel has its own mind
+				if !tr.usesTCPAlone() { // where the kernel has its own mind
 					assert.LessOrEqual(t, ends[0].Stats().BytesWritten, int64(size+size/2), "bytes that the transport took")
 				}
 				for i := range messages {

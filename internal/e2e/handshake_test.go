@@ -100,7 +100,7 @@ func TestRequestAndResponseFields(t *testing.T) {
 		assert.Equal(t, authority, r.Host)
 		assert.Equal(t, []string{"what", "else"}, r.Header["X-Question"])
 		assert.Len(t, r.Cookies(), 2)
-		assert.Equal(t, tr.tls, r.TLS != nil)
+		assert.Equal(t, tr.served().tls, r.TLS != nil)
 	})
 }
 

@@ -39,6 +39,8 @@ type transport struct {
 	accept    acceptFunc
 	dial      dialFunc
 
+	behind *transport // where the handlers are, if that is behind a proxy
+
 	// listen serves h on a loopback port until the test ends, and returns the
 	// authority.
 	listen func(t testing.TB, h http.Handler) string
@@ -60,11 +62,11 @@ type rawStream interface {
 }
 
 var transports = []transport{
-	{"h1", websocket.HTTP1, false, h1upgrade.Accept, h1upgrade.Dial, listenTCP(false, http1), rawDialH1(false), rawListenH1(false)},
-	{"h1+TLS", websocket.HTTP1, true, h1upgrade.Accept, h1upgrade.Dial, listenTCP(true, http1), rawDialH1(true), rawListenH1(true)},
-	{"h2", websocket.HTTP2, true, h2connect.Accept, h2connect.Dial, listenTCP(true, http2Engine), rawDialH2(true), rawListenH2(true)},
-	{"h2c", websocket.HTTP2, false, h2connect.Accept, h2connect.Dial, listenTCP(false, http2Engine), rawDialH2(false), rawListenH2(false)},
-	{"h3", websocket.HTTP3, true, h3connect.Accept, h3connect.Dial, listenQUIC, rawDialH3, rawListenH3},
+	{"h1", websocket.HTTP1, false, h1upgrade.Accept, h1upgrade.Dial, nil, listenTCP(false, http1), rawDialH1(false), rawListenH1(false)},
+	{"h1+TLS", websocket.HTTP1, true, h1upgrade.Accept, h1upgrade.Dial, nil, listenTCP(true, http1), rawDialH1(true), rawListenH1(true)},
+	{"h2", websocket.HTTP2, true, h2connect.Accept, h2connect.Dial, nil, listenTCP(true, http2Engine), rawDialH2(true), rawListenH2(true)},
+	{"h2c", websocket.HTTP2, false, h2connect.Accept, h2connect.Dial, nil, listenTCP(false, http2Engine), rawDialH2(false), rawListenH2(false)},
+	{"h3", websocket.HTTP3, true, h3connect.Accept, h3connect.Dial, nil, listenQUIC, rawDialH3, rawListenH3},
 }
 
 // onEach runs a test on every transport, and checks that no goroutine is left
@@ -77,6 +79,14 @@ func onEach(t *testing.T, test func(t *testing.T, tr transport)) {
 			test(t, tr)
 		})
 	}
+}
+
+// onEachPath runs a test as onEach does, and through a ReverseProxy from each
+// transport to each.
+func onEachPath(t *testing.T, test func(t *testing.T, tr transport)) {
+	t.Helper()
+	onEach(t, test)
+	onProxies(t, test)
 }
 
 // url returns the URL of a socket on a server.

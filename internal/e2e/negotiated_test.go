@@ -16,9 +16,9 @@ import (
 	"github.com/wsmux/websocket/negotiate"
 )
 
-// onEachWay runs a test on every transport three times: with the bootstrap's own
-// package at both ends, with package negotiate in front of it, and with a handler
-// that knows HTTP/1.1 only behind a Bridge.
+// onEachWay runs a test on every transport with the bootstrap's own package at
+// both ends, with package negotiate in front of it, with a handler that knows
+// HTTP/1.1 only behind a Bridge, and through a ReverseProxy to every transport.
 func onEachWay(t *testing.T, test func(t *testing.T, tr transport)) {
 	t.Helper()
 	onEach(t, test)
@@ -29,6 +29,7 @@ func onEachWay(t *testing.T, test func(t *testing.T, tr transport)) {
 		})
 	}
 	onBridges(t, test)
+	onProxies(t, test)
 }
 
 // negotiated returns the same transport with negotiate's Accept, Server and

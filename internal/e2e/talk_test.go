@@ -41,7 +41,7 @@ func TestTinyMessages(t *testing.T) {
 		}
 		return nil
 	}
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachPath(t, func(t *testing.T, tr transport) {
 		p, ctx := tr.connect(t, nil, nil), soon(t)
 		for _, done := range []<-chan error{
 			begin(func() error { return send(ctx, p.server) }), begin(func() error { return send(ctx, p.client) }),
@@ -115,7 +115,7 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 		{1006, func(_ context.Context, p pair) error { return p.server.CloseNow() }},
 		{1006, func(_ context.Context, p pair) error { return p.client.CloseNow() }},
 	}
-	onEach(t, func(t *testing.T, tr transport) {
+	onEachPath(t, func(t *testing.T, tr transport) {
 		for round, e := range endings {
 			p := tr.connect(t, &websocket.AcceptOptions{Limits: quick, Compression: deflate}, &websocket.DialOptions{Limits: quick, Compression: deflate})
 			var results []<-chan error
@@ -131,6 +131,10 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 				err := <-result
 				var ce *websocket.CloseError
 				require.ErrorAs(t, err, &ce)
+				if tr.behind != nil && tr.behind.bootstrap == websocket.HTTP1 && ce.Code == websocket.StatusServiceRestart {
+					// A TCP reset is an END to a proxy that was writing.
+					continue
+				}
 				assert.Equal(t, e.code, ce.Code, "%v", err)
 			}
 		}

@@ -121,3 +121,18 @@ func CheckSwitch(answer http.Header, key string) error {
 	}
 	return nil
 }
+
+// SameOrigin says whether an Origin field's value is the origin that authority,
+// a Host or :authority, has by http, or by https if secure is true.
+func SameOrigin(value string, secure bool, authority string) bool {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	own, err := originOf(scheme, authority)
+	if err != nil {
+		return false
+	}
+	o, err := parseOrigin(value)
+	return err == nil && o == own
+}

@@ -13,6 +13,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/wsmux/websocket"
@@ -74,6 +75,10 @@ type Dialing struct {
 // A Tracker is told of a stream that a client has opened a socket on, and what it
 // returns is called when the stream has been released.
 type Tracker func(s websocket.Stream) (released func())
+
+// ErrReset is what the errors of HTTP/2 and HTTP/3 are, by errors.Is, that say
+// that one stream was reset: the connection that carries it lives on.
+var ErrReset = errors.New("stream reset")
 
 type (
 	acceptingKey struct{}

@@ -1,0 +1,256 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/negotiate"
+)
+
+// onProxiesOf is onProxies with a proxy that is configured, from h2 to each
+// transport and from each to h2.
+func onProxiesOf(t *testing.T, configure func(*negotiate.ReverseProxy), test func(t *testing.T, tr transport)) {
+	t.Helper()
+	for _, front := range transports {
+		for _, back := range transports {
+			if front.name != "h2" && back.name != "h2" {
+				continue
+			}
+			t.Run(front.name+" to "+back.name, func(t *testing.T) {
+				wstest.NoLeaks(t)
+				test(t, front.through(t, back, configure))
+			})
+		}
+	}
+}
+
+// A backend that ends without a Close frame has failed: the client is told by
+// 1012 and END, or by a reset if a frame has broken off.
+func TestProxyTellsClientsOfALostBackend(t *testing.T) {
+	onProxies(t, func(t *testing.T, tr transport) {
+		for _, half := range []bool{false, true} {
+			authority := tr.rawListen(t, func(raw rawStream) {
+				p := wstest.NewServer(raw)
+				f, err := p.TryNext()
+				assert.NoError(t, err)
+				assert.Equal(t, frame.Text, f.Opcode)
+				assert.NoError(t, p.TrySend(wstest.Text("in mid-message").Fragment()))
+				if half {
+					_, err = raw.Write([]byte{0x80, 100, 1, 2, 3}) // a frame that breaks off
+					assert.NoError(t, err)
+				}
+				assert.NoError(t, raw.CloseWrite())
+				<-t.Context().Done()
+			})
+			c := tr.mustDial(t, authority, nil)
+			require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("open")))
+			_, _, err := c.Read(soon(t))
+			if half {
+				wantEnd(t, err, websocket.StatusAbnormalClosure, true)
+				continue
+			}
+			ce := wantEnd(t, err, websocket.StatusServiceRestart, true)
+			assert.Equal(t, "backend lost", ce.Reason)
+		}
+	})
+}
+
+// The server that is shut down with the proxy's sockets says goodbye to both
+// sides.
+func TestOP01ProxyShutsDown(t *testing.T) {
+	for _, front := range []websocket.Bootstrap{websocket.HTTP1, websocket.HTTP2, websocket.HTTP3} {
+		for _, back := range transports {
+			t.Run(front.String()+" to "+back.name, func(t *testing.T) {
+				wstest.NoLeaks(t)
+				ended := make(chan error, 2)
+				authority := back.listen(t, back.handler(t, nil, func(c *websocket.Conn) {
+					_, _, err := c.Read(context.Background())
+					ended <- err
+				}))
+				proxy := reverseProxy(newDialer(t, back.bootstrap), back, authority)
+				s := serveNegotiated(t, proxy, true)
+				client := newDialer(t, front)
+				c, _, err := client.Dial(soon(t), s.url(front), &websocket.DialOptions{Limits: quick})
+				require.NoError(t, err)
+				closed := begin(func() error { _, _, err := c.Read(context.Background()); return err })
+				require.NoError(t, s.Shutdown(soon(t)))
+				wantEnd(t, <-closed, websocket.StatusGoingAway, true)
+				wantEnd(t, <-ended, websocket.StatusGoingAway, true)
+			})
+		}
+	}
+}
+
+// The server's Close cuts proxied sockets on both sides.
+func TestProxyServerCloseCutsBothSides(t *testing.T) {
+	wstest.NoLeaks(t)
+	back := transportNamed("h2c")
+	ended := make(chan error, 1)
+	authority := back.listen(t, back.handler(t, nil, func(c *websocket.Conn) {
+		_, _, err := c.Read(context.Background())
+		ended <- err
+	}))
+	s := serveNegotiated(t, reverseProxy(newDialer(t, back.bootstrap), back, authority), true)
+	c, _, err := newDialer(t, websocket.HTTP2).Dial(soon(t), s.url(websocket.HTTP2), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	_, _, err = c.Read(soon(t))
+	wantEnd(t, err, websocket.StatusAbnormalClosure, true)
+	wantEnd(t, <-ended, websocket.StatusAbnormalClosure, true)
+}
+
+// A socket on which nothing moves is ended with 1001 on both sides.
+func TestProxyEndsIdleSockets(t *testing.T) {
+	idle := func(p *negotiate.ReverseProxy) { p.IdleTimeout = 100 * time.Millisecond }
+	onProxiesOf(t, idle, func(t *testing.T, tr transport) {
+		still := websocket.Limits{PingInterval: -1, CloseTimeout: 2 * time.Second}
+		p := tr.connect(t, &websocket.AcceptOptions{Limits: still}, &websocket.DialOptions{Limits: still})
+		server := begin(func() error { _, _, err := p.server.Read(context.Background()); return err })
+		_, _, err := p.client.Read(soon(t))
+		assert.Equal(t, "idle", wantEnd(t, err, websocket.StatusGoingAway, true).Reason)
+		wantEnd(t, <-server, websocket.StatusGoingAway, true)
+	})
+}
+
+// A backend that takes nothing has failed: 1011.
+func TestProxyTellsClientsOfAStalledBackend(t *testing.T) {
+	stall := func(p *negotiate.ReverseProxy) { p.StallTimeout, p.CloseTimeout = 200*time.Millisecond, 3*time.Second }
+	onProxiesOf(t, stall, func(t *testing.T, tr transport) {
+		limits := websocket.Limits{PingInterval: -1, CloseTimeout: time.Second}
+		c := tr.mustDial(t, tr.listen(t, tr.handler(t, &websocket.AcceptOptions{Limits: limits}, func(c *websocket.Conn) {
+			<-t.Context().Done()
+			c.CloseNow()
+		})), &websocket.DialOptions{Limits: limits})
+		ended := begin(func() error { _, _, err := c.Read(context.Background()); return err })
+		writing, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		wrote := begin(func() error {
+			for {
+				if err := c.Write(writing, websocket.MessageBinary, random(1, 1<<20)); err != nil {
+					return err
+				}
+			}
+		})
+		err := <-ended
+		assert.Equal(t, "backend stalled", wantEnd(t, err, websocket.StatusInternalError, true).Reason)
+		cancel()
+		<-wrote
+	})
+}
+
+// A client that takes nothing is cut, and so is the backend's side.
+func TestProxyCutsStalledClients(t *testing.T) {
+	stall := func(p *negotiate.ReverseProxy) { p.StallTimeout = 200 * time.Millisecond }
+	onProxiesOf(t, stall, func(t *testing.T, tr transport) {
+		ended := make(chan error, 1)
+		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			for {
+				if err := c.Write(soon(t), websocket.MessageBinary, random(1, 1<<20)); err != nil {
+					ended <- err
+					return
+				}
+			}
+		})), &websocket.DialOptions{Limits: websocket.Limits{PingInterval: -1}})
+		wantEnd(t, <-ended, websocket.StatusAbnormalClosure, true)
+		require.NoError(t, c.CloseNow())
+	})
+}
+
+// A connection that carries many sockets to a backend, and is lost, ends all of
+// them with 1012.
+func TestC9ProxyLosesABackendsConnection(t *testing.T) {
+	for _, name := range []string{"h2", "h3"} {
+		t.Run(name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			back, front := transportNamed(name), transportNamed("h1")
+			s := serveNegotiated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := negotiate.Accept(w, r, nil)
+				if assert.NoError(t, err) {
+					_, _, err := c.Read(context.Background())
+					assert.Error(t, err)
+				}
+			}), true)
+			authority := s.tcp
+			if back.bootstrap == websocket.HTTP3 {
+				authority = s.udp
+			}
+			events := make(chan negotiate.ProxyEvent, 6)
+			proxy := reverseProxy(newDialer(t, back.bootstrap), back, authority)
+			proxy.Observer = func(e negotiate.ProxyEvent) { events <- e }
+			at := front.listen(t, proxy)
+			var clients []*websocket.Conn
+			for range 3 {
+				clients = append(clients, front.mustDial(t, at, nil))
+				e := <-events
+				assert.True(t, e.Opened && !e.Ended)
+				assert.Equal(t, websocket.HTTP1, e.Front)
+				assert.Equal(t, back.bootstrap, e.Back)
+				assert.Equal(t, "https://"+authority, e.Backend)
+			}
+			require.NoError(t, s.Close())
+			for _, c := range clients {
+				_, _, err := c.Read(soon(t))
+				wantEnd(t, err, websocket.StatusServiceRestart, true)
+			}
+			for range clients {
+				e := <-events
+				assert.True(t, e.Opened && e.Ended)
+				assert.Error(t, e.Err)
+			}
+		})
+	}
+}
+
+// After a closing handshake the observer hears of no error, and of every byte.
+func TestProxyObserver(t *testing.T) {
+	events := make(chan negotiate.ProxyEvent, 2)
+	watch := func(p *negotiate.ReverseProxy) { p.Observer = func(e negotiate.ProxyEvent) { events <- e } }
+	onProxiesOf(t, watch, func(t *testing.T, tr transport) {
+		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, echo)), nil)
+		<-events
+		require.NoError(t, c.Write(soon(t), websocket.MessageBinary, random(1, 100_000)))
+		wantMessage(t, c, websocket.MessageBinary, random(1, 100_000))
+		require.NoError(t, c.Close(soon(t), 1000, "done"))
+		e := <-events
+		assert.NoError(t, e.Err)
+		assert.Equal(t, c.Stats().BytesWritten, e.Up)
+		assert.Equal(t, c.Stats().BytesRead, e.Down)
+		assert.Positive(t, e.Duration)
+		assert.Equal(t, "/socket", e.Request.URL.Path)
+	})
+}
+
+// The bytes of both directions arrive as they were sent, whatever they are.
+func TestProxyPassesAnyBytes(t *testing.T) {
+	onProxies(t, func(t *testing.T, tr transport) {
+		up, down := random(1, 700_000), random(2, 500_000)
+		down[0], up[0] = 0x8f, 0x8f // unknown opcodes, whose lengths are noise as well
+		arrived := make(chan struct{})
+		raw := tr.rawDial(t, tr.rawListen(t, func(raw rawStream) {
+			sent := begin(func() error { _, err := raw.Write(down); return err })
+			got := make([]byte, len(up))
+			_, err := io.ReadFull(raw, got)
+			assert.NoError(t, err)
+			assert.True(t, string(up) == string(got))
+			assert.NoError(t, <-sent)
+			close(arrived)
+			<-t.Context().Done()
+		}))
+		sent := begin(func() error { _, err := raw.Write(up); return err })
+		got := make([]byte, len(down))
+		_, err := io.ReadFull(raw, got)
+		require.NoError(t, err)
+		assert.True(t, string(down) == string(got))
+		require.NoError(t, <-sent)
+		<-arrived
+		require.NoError(t, raw.Abort())
+	})
+}

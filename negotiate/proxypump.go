@@ -1,0 +1,203 @@
+package negotiate
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsmux/websocket"
+)
+
+// Buffers of a pump: the small one is its own and does for a socket that has
+// little to say; the large one is borrowed when the small one was filled, and
+// given back when nothing has moved for a while.
+const (
+	smallBuffer = 512
+	largeBuffer = 64 << 10
+	largeRest   = time.Second
+)
+
+var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+
+// A pump copies one direction of a joint. Its goroutine owns it, but for what is
+// said to be otherwise.
+type pump struct {
+	from, to websocket.Stream
+	pending  []byte // to be passed on before anything is read
+	stall    time.Duration
+	armed    time.Time // when the deadline for writing was set
+	frames   frames
+	own      bool // the Close frame was not the peer's but ours
+
+	small   [smallBuffer]byte
+	large   *[largeBuffer]byte
+	holding atomic.Bool  // large is there; anybody may look
+	bytes   atomic.Int64 // passed on; anybody may look
+
+	// Guarded by the joint's lock.
+	closed bool // a Close frame has passed
+	ended  bool // nothing more comes
+}
+
+// A side is the end of a pump at which something went wrong.
+type side uint8
+
+const (
+	source side = iota
+	destination
+)
+
+// copy passes bytes on until the source ends, which is an error as well, the
+// destination fails, or a Close frame of ours has taken the place of what follows.
+func (j *joint) copy(p *pump) (side, error) {
+	defer p.shrink()
+	chunk := p.pending
+	p.pending = nil
+	for {
+		if len(chunk) > 0 {
+			j.moved.Store(int64(time.Since(j.start)))
+			if err := j.pass(p, chunk); err != nil {
+				return destination, err
+			}
+		}
+		if p.own {
+			return source, nil
+		}
+		buffer := p.buffer()
+		n, err := p.from.Read(buffer)
+		chunk = buffer[:n]
+		switch {
+		case n == smallBuffer && p.large == nil:
+			j.grow(p)
+		case n > 0 || err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := j.woken(p); err != nil {
+				return destination, err
+			}
+		default:
+			return source, err
+		}
+	}
+}
+
+// pass follows the frames in b and writes it, or so much of it as comes before a
+// farewell.
+func (j *joint) pass(p *pump, b []byte) error {
+	bidding := p == &j.down && j.hasFarewell()
+	b = b[:p.frames.follow(b, bidding)]
+	n, err := p.write(b)
+	p.bytes.Add(int64(n))
+	if p.frames.closed && !p.own {
+		j.set(&p.closed)
+		j.begin(nil)
+	}
+	if err == nil && bidding {
+		_, err = j.bid()
+	}
+	return err
+}
+
+// woken is called when a read was interrupted: because there is something to be
+// said, or because a large buffer has been held in vain.
+func (j *joint) woken(p *pump) error {
+	if err := p.from.SetReadDeadline(time.Time{}); err != nil {
+		return nil // the next read says why
+	}
+	p.shrink()
+	if p != &j.down || !j.hasFarewell() {
+		return nil
+	}
+	_, err := j.bid()
+	return err
+}
+
+// drain reads what still comes and lets it go. It returns why that has ended.
+func (j *joint) drain(p *pump) error {
+	p.shrink()
+	for {
+		n, err := p.from.Read(p.small[:])
+		if n > 0 && !p.own {
+			p.frames.follow(p.small[:n], false)
+			if p.frames.closed {
+				j.set(&p.closed)
+			}
+		}
+		switch {
+		case n > 0 || err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			_ = p.from.SetReadDeadline(time.Time{})
+		default:
+			return err
+		}
+	}
+}
+
+// write writes b within the time for a peer that takes nothing. The deadline is
+// moved now and then, not with each write.
+func (p *pump) write(b []byte) (int, error) {
+	if p.stall > 0 {
+		if now := time.Now(); now.Sub(p.armed) > p.stall/4 {
+			p.armed = now
+			if err := p.to.SetWriteDeadline(now.Add(p.stall)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return p.to.Write(b)
+}
+
+func (p *pump) buffer() []byte {
+	if p.large != nil {
+		return p.large[:]
+	}
+	return p.small[:]
+}
+
+// grow borrows a large buffer for the reads to come, and has it given back.
+func (j *joint) grow(p *pump) {
+	p.large = largeBuffers.Get().(*[largeBuffer]byte)
+	p.holding.Store(true)
+	j.rest()
+}
+
+func (p *pump) shrink() {
+	if p.large != nil {
+		largeBuffers.Put(p.large)
+		p.large = nil
+		p.holding.Store(false)
+	}
+}
+
+// rest sets the watch to when there may be something to do.
+func (j *joint) rest() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
+	switch {
+	case j.up.holding.Load() || j.down.holding.Load():
+		j.watch.Reset(largeRest)
+	case j.idleTimeout > 0:
+		j.watch.Reset(max(j.idleTimeout-quiet, time.Millisecond))
+	default:
+		j.watch.Stop()
+	}
+}
+
+// look is what the watch's goroutine does, which ends at once: it ends a socket
+// on which nothing moves, and takes buffers away from pumps that only wait.
+func (j *joint) look() {
+	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
+	if j.idleTimeout > 0 && quiet >= j.idleTimeout {
+		j.begin(errIdle)
+		j.leave(websocket.StatusGoingAway, "idle")
+		return
+	}
+	for _, p := range [2]*pump{&j.up, &j.down} {
+		if p.holding.Load() && quiet >= largeRest {
+			_ = p.from.SetReadDeadline(longAgo)
+		}
+	}
+	j.rest()
+}
