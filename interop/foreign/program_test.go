@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a program may take.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // command returns a program with its arguments, which is killed, with whatever
 // it has started, when the test is over or patience has run out.

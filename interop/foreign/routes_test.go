@@ -35,6 +35,10 @@ func (s *site) routeRequests() {
 	s.mux.HandleFunc("GET /trailer", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Trailer", "Checksum")
 		io.WriteString(w, "content")
+		// Without content-length: at its end curl 7.88 would read no further.
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return
+		}
 		w.Header().Set("Checksum", "abc")
 	})
 	s.mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
