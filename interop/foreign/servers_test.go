@@ -30,6 +30,7 @@ type report struct {
 	Path     string
 	Method   string
 	Protocol string // :protocol
+	Version  string // of HTTP
 	Session  int    // the number of the HTTP/2 connection, 0 over HTTP/1.1
 	Fields   []string
 	End      string
@@ -228,13 +229,15 @@ func testServer(t *testing.T, row matrix.Row, s *server) {
 		closeNormally(t, c)
 	})
 	run(matrix.Twenty, twentyAtServer)
-	run(refusal, func(t *testing.T, s *server) {
-		_, _, err := s.dialer.Dial(t.Context(), s.url+"/forbidden", nil)
-		refused, ok := errors.AsType[*websocket.HandshakeError](err)
-		if assert.True(t, ok, "%v", err) {
-			assert.Equal(t, 403, refused.Status)
-		}
-	})
+	run(refusal, refusedAtServer)
+}
+
+func refusedAtServer(t *testing.T, s *server) {
+	_, _, err := s.dialer.Dial(t.Context(), s.url+"/forbidden", nil)
+	refused, ok := errors.AsType[*websocket.HandshakeError](err)
+	if assert.True(t, ok, "%v", err) {
+		assert.Equal(t, 403, refused.Status)
+	}
 }
 
 // assertClosedByServer reads to the end and checks how the server put it.
@@ -331,5 +334,49 @@ func twentyAtServer(t *testing.T, s *server) {
 	group.Wait()
 	for _, c := range all {
 		closeNormally(t, c)
+	}
+}
+
+// TestHypercorn takes our client to a server with a WebSocket layer of its own
+// (wsproto), over HTTP/1.1 and HTTP/2.
+func TestHypercorn(t *testing.T) {
+	python := pythonWith(t, "Hypercorn", "hypercorn")
+	for _, v := range []struct {
+		bootstrap          websocket.Bootstrap
+		transport, version string
+	}{
+		{websocket.HTTP1, "h1", "1.1"}, {websocket.HTTP2, "h2", "2"},
+	} {
+		t.Run(v.transport, func(t *testing.T) {
+			row := matrix.Row{Peer: "Hypercorn", Role: matrix.Server, Transport: v.transport}
+			s := startServer(t, v.bootstrap, python, "python/hypercorn_app.py")
+			row.Run(t, matrix.Echo, func(t *testing.T) { echoAtServer(t, s) })
+			row.Run(t, matrix.Deflate, func(t *testing.T) { deflateAtServer(t, s) })
+			row.Run(t, matrix.CloseClient, func(t *testing.T) {
+				c := s.dial(t, "/echo", nil)
+				require.NoError(t, c.Close(dialled(t), 4000, longReason))
+				// Our client has got its answer, but Hypercorn keeps the code from
+				// the application.
+				require.Equal(t, "Close 1006", s.of(t, "/echo", 2)[1].End)
+				row.Record(t, matrix.CloseClient, "code not passed on")
+			})
+			row.Run(t, matrix.CloseServer, func(t *testing.T) {
+				assertClosedByServer(t, s.dial(t, "/close", nil), 4000, longReason)
+			})
+			row.Run(t, matrix.Twenty, func(t *testing.T) { twentyAtServer(t, s) })
+			row.Run(t, refusal, func(t *testing.T) { refusedAtServer(t, s) })
+			for _, f := range []matrix.Feature{matrix.Fragments, matrix.Ping, matrix.ResetServer} {
+				row.Record(t, f, matrix.None) // an application behind ASGI has no such thing
+			}
+			row.Run(t, matrix.Bootstrap, func(t *testing.T) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				require.NotEmpty(t, s.reports)
+				for _, r := range s.reports {
+					assert.Equal(t, v.version, r.Version)
+					assert.Equal(t, "websocket", r.Protocol)
+				}
+			})
+		})
 	}
 }
