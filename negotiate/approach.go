@@ -276,6 +276,7 @@ func (a *approach) openHTTP2(ctx context.Context) (*websocket.Conn, *http.Respon
 	if err := a.lacksHTTP2(); err != nil {
 		return nil, nil, err
 	}
+	traceTarget(ctx, a.t)
 	sockets, err := a.connectHTTP2(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -284,7 +285,7 @@ func (a *approach) openHTTP2(ctx context.Context) (*websocket.Conn, *http.Respon
 		a.org.remember(&a.org.noSockets, errNoSockets)
 		return nil, nil, errNoSockets
 	}
-	return a.d.http2.Dial(ctx, a.t.raw, a.o)
+	return a.d.http2.Dial(announced{ctx}, a.t.raw, a.o)
 }
 
 // connectHTTP2 sees to it that there is a connection over HTTP/2. A server whose

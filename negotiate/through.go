@@ -10,8 +10,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -106,7 +106,11 @@ func dialSOCKS(ctx context.Context, via *url.URL, addr string, dial dialFunc) (n
 	if err != nil {
 		return nil, err
 	}
-	if _, err := socks.(proxy.ContextDialer).DialContext(ctx, "tcp", addr); err != nil {
+	_, err = socks.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // it is the context's
+	}
+	if err != nil {
 		return nil, err
 	}
 	return below, nil
@@ -217,18 +221,4 @@ func openTunnel(nc net.Conn, addr, authorization string) error {
 		}
 	}
 	return errors.New("too many responses of class 1xx")
-}
-
-// traceTarget tells a trace that a connection to t is wanted.
-func traceTarget(ctx context.Context, t target) {
-	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GetConn != nil {
-		trace.GetConn(t.addr)
-	}
-}
-
-// traceGot tells a trace that nc is the connection.
-func traceGot(ctx context.Context, nc net.Conn) {
-	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GotConn != nil {
-		trace.GotConn(httptrace.GotConnInfo{Conn: nc})
-	}
 }
