@@ -292,16 +292,20 @@ func (a *approach) openHTTP2(ctx context.Context) (*websocket.Conn, *http.Respon
 // SETTINGS do not come must not use up all the time if there is something else to
 // be tried.
 func (a *approach) connectHTTP2(ctx context.Context) (sockets bool, err error) {
-	end, ok := ctx.Deadline()
-	if !ok || a.last {
-		return a.d.http2.Connect(ctx, a.t.raw)
+	part := ctx
+	if end, ok := ctx.Deadline(); ok && !a.last {
+		var cancel context.CancelFunc
+		part, cancel = context.WithTimeout(ctx, time.Until(end)*2/3)
+		defer cancel()
 	}
-	part, cancel := context.WithTimeout(ctx, time.Until(end)*2/3)
-	defer cancel()
 	sockets, err = a.d.http2.Connect(part, a.t.raw)
-	if err != nil && part.Err() != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case part.Err() != nil:
 		a.slow = fmt.Errorf("HTTP/2 took too long to connect: %w", websocket.ErrNotSupported)
-		err = a.slow
+		return false, a.slow
+	case !a.t.secure && errors.Is(err, websocket.ErrNotSupported):
+		a.org.remember(&a.org.noHTTP2, err) // it was a guess
 	}
 	return sockets, err
 }

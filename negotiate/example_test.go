@@ -3,8 +3,10 @@ package negotiate_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/negotiate"
@@ -53,5 +55,88 @@ func ExampleAccept() {
 	fmt.Println(conn.Close(ctx, websocket.StatusNormalClosure, ""))
 	// Output:
 	// hello over HTTP/2, <nil>
+	// <nil>
+}
+
+// A page, and a socket on the connection that the page came by.
+func ExampleDialer_RoundTrip() {
+	srv := &negotiate.Server{UnencryptedHTTP2: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ws" {
+			echoHandler(w, r)
+			return
+		}
+		fmt.Fprint(w, "the page came by ", r.Proto)
+	})}
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go srv.Serve(l)
+
+	dialer := &negotiate.Dialer{Policy: negotiate.Prefer(websocket.HTTP2)}
+	defer dialer.Close()
+	client := &http.Client{Transport: dialer}
+	resp, err := client.Get("http://" + l.Addr().String() + "/page")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	page, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	fmt.Printf("%s\n", page)
+	conn, resp, err := dialer.Dial(context.Background(), "ws://"+l.Addr().String()+"/ws", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	for _, a := range negotiate.Attempts(resp) {
+		fmt.Println("the socket by", a.Bootstrap, a.Err)
+	}
+	// Output:
+	// the page came by HTTP/2.0
+	// the socket by HTTP/2 <nil>
+}
+
+// A socket that comes back after the server has closed it.
+func ExampleReconnector() {
+	srv := &negotiate.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := negotiate.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		conn.Write(r.Context(), websocket.MessageText, []byte("hello"))
+		conn.Close(r.Context(), websocket.StatusServiceRestart, "")
+	})}
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go srv.Serve(l)
+
+	sockets := 0
+	r := &negotiate.Reconnector{URL: "ws://" + l.Addr().String(), MinDelay: time.Millisecond}
+	err = r.Run(context.Background(), func(ctx context.Context, conn *websocket.Conn) error {
+		sockets++
+		for {
+			_, p, err := conn.Read(ctx)
+			if err != nil && sockets == 3 {
+				return nil // enough
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Printf("socket %d: %s\n", sockets, p)
+		}
+	})
+	fmt.Println(err)
+	// Output:
+	// socket 1: hello
+	// socket 2: hello
+	// socket 3: hello
 	// <nil>
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/url"
 	"slices"
@@ -319,6 +320,33 @@ func TestDialerKnowsAnOriginByAnyName(t *testing.T) {
 		require.NoError(t, c.CloseNow())
 	}
 	assert.EqualValues(t, 1, s.conns.Load())
+}
+
+// HTTP/2 without TLS is a guess: where it is wrong, neither sockets nor pages are
+// lost, and it is not made again.
+func TestGuessAtHTTP2WithoutTLS(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := new(server)
+	srv := httptest.NewUnstartedServer(handler(t))
+	srv.Listener = countingListener{srv.Listener, &s.conns}
+	srv.Start()
+	defer srv.Close()
+	s.addr = srv.Listener.Addr().String()
+	d := &negotiate.Dialer{Policy: negotiate.Prefer(websocket.HTTP2)}
+	defer d.Close()
+	assert.Equal(t, "HTTP/1.1 x", get(t, d, "POST", "http://"+s.addr+"/", "x"))
+	assert.EqualValues(t, 2, s.conns.Load())
+	c, _, err := d.Dial(t.Context(), "ws://"+s.addr+"/ws", nil)
+	require.NoError(t, err)
+	echo(t, c)
+	assert.EqualValues(t, 3, s.conns.Load())
+	require.NoError(t, c.CloseNow())
+	d2 := &negotiate.Dialer{Policy: negotiate.Prefer(websocket.HTTP2)}
+	defer d2.Close()
+	c, resp, err := d2.Dial(t.Context(), "ws://"+s.addr+"/ws", nil)
+	require.NoError(t, err)
+	assert.Len(t, negotiate.Attempts(resp), 2)
+	require.NoError(t, c.CloseNow())
 }
 
 func TestArgumentsAreCheckedBeforeAnythingIsDialled(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,6 +153,7 @@ func TestAddressesAreTriedOneAfterTheOther(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				zero := time.Now()
+				var mu sync.Mutex
 				var begun []time.Duration
 				conns := make([]*fakeConn, len(tt.plans))
 				var to []netip.AddrPort
@@ -160,7 +162,9 @@ func TestAddressesAreTriedOneAfterTheOther(t *testing.T) {
 					to = append(to, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i)))
 				}
 				nc, err := firstOf(t.Context(), to, func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+					mu.Lock()
 					begun = append(begun, time.Since(zero))
+					mu.Unlock()
 					p := tt.plans[addr.Port()]
 					done := ctx.Done()
 					if p.deaf {
@@ -180,7 +184,9 @@ func TestAddressesAreTriedOneAfterTheOther(t *testing.T) {
 				for i := range tt.begun {
 					tt.begun[i] = ms(tt.begun[i])
 				}
+				mu.Lock()
 				assert.Equal(t, tt.begun, begun)
+				mu.Unlock()
 				if tt.want < 0 {
 					assert.Equal(t, failed, err, "what the preferred address says")
 					return

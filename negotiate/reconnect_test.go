@@ -49,7 +49,7 @@ type justConn struct{ net.Conn }
 // first and HTTP/1.1 then. Inside a bubble both end with the test.
 func memoryServer(t *testing.T, h http.HandlerFunc) *negotiate.Dialer {
 	l := &memoryListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	srv := &negotiate.Server{Handler: h}
+	srv := &negotiate.Server{Handler: h, UnencryptedHTTP2: true}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	d := &negotiate.Dialer{

@@ -46,6 +46,7 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		body.hold()
 		start := time.Now()
+		a.last = i == len(order)-1
 		resp, err := a.roundTripBy(b, req)
 		a.org.hear(t, resp)
 		if err == nil && !(a.misdirected(b, resp) && body.ReadCloser == nil && i+1 < len(order)) {
@@ -97,6 +98,12 @@ func (a *approach) roundTripBy(b websocket.Bootstrap, req *http.Request) (*http.
 	case websocket.HTTP2:
 		if err := a.lacksHTTP2(); err != nil {
 			return nil, err
+		}
+		if !a.t.secure && !a.last {
+			// Whether the server speaks HTTP/2 is not known before it does.
+			if _, err := a.connectHTTP2(req.Context()); err != nil {
+				return nil, err
+			}
 		}
 		return d.http2.RoundTrip(req)
 	case websocket.HTTP3:
