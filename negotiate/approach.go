@@ -48,6 +48,9 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 	}
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
+			if ctx.Err() != nil {
+				break
+			}
 			continue
 		}
 		start := time.Now()

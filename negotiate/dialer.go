@@ -191,6 +191,7 @@ func (d *Dialer) setup() {
 		d.forward = d.newHTTP1()
 		d.forward.DialContext = d.dialDirect
 		d.forward.TLSClientConfig = d.tlsConfig("", "http/1.1")
+		d.forward.TLSClientConfig.ServerName = "" // the proxy's
 		d.forward.Proxy = func(req *http.Request) (*url.URL, error) {
 			return d.proxyFor(req.Context(), targetOf(req.URL))
 		}

@@ -42,6 +42,9 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 	order := a.order()
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
+			if ctx.Err() != nil {
+				break
+			}
 			continue
 		}
 		body.hold()

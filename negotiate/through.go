@@ -153,7 +153,9 @@ func (d *Dialer) dialTunnel(ctx context.Context, via *url.URL, addr string, dial
 		return nil, err
 	}
 	if via.Scheme == "https" {
-		tc := tls.Client(nc, d.tlsConfig(via.Hostname(), "http/1.1"))
+		config := d.tlsConfig("", "http/1.1")
+		config.ServerName = via.Hostname() // a name in TLSClientConfig is the target's
+		tc := tls.Client(nc, config)
 		if err := handshakeTLS(ctx, tc, nil); err != nil {
 			nc.Close()
 			return nil, err

@@ -6,15 +6,19 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
@@ -75,6 +79,15 @@ func TestDialerGetsItsSocket(t *testing.T) {
 		playHTTP2(nc, nil, func(*http2.Framer, uint32) {})
 		return true
 	}
+	rejecting := func(qc *quic.Conn) {
+		playHTTP3(qc, true, func(str *quic.Stream) {
+			str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+			str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+		})
+	}
+	withoutSockets := func(qc *quic.Conn) {
+		playHTTP3(qc, false, func(*quic.Stream) { t.Error("a stream, without ENABLE_CONNECT_PROTOCOL") })
+	}
 	tests := []struct {
 		name   string
 		plan   originPlan
@@ -107,6 +120,14 @@ func TestDialerGetsItsSocket(t *testing.T) {
 		{
 			name: "MAX_CONCURRENT_STREAMS 2", plan: originPlan{noUDP: true, engine: &h2connect.Server{Limits: h2connect.Limits{ConcurrentStreams: 2}}},
 			first: l(h2), second: l(h2), tcp: 2, // one stream of each is left to requests
+		},
+		{
+			name: "H3_REQUEST_REJECTED", plan: originPlan{onQUIC: rejecting}, change: fs(prefer(h3), unhurried),
+			first: l(h3, h2), second: l(h3, h2), tcp: 1, quic: -1,
+		},
+		{
+			name: "h3 without extended CONNECT", plan: originPlan{onQUIC: withoutSockets}, change: fs(prefer(h3), unhurried),
+			first: l(h3, h2), second: l(h3, h2), tcp: 1, quic: 1,
 		},
 		{name: "only h1", change: fs(only(h1)), first: l(h1), second: l(h1), tcp: 2},
 	}
@@ -142,7 +163,7 @@ func TestDialerGetsItsSocket(t *testing.T) {
 			if tt.tcp >= 0 {
 				assert.Equal(t, tt.tcp, s.tcp.Load(), "connections over TCP")
 			}
-			if !tt.plan.noUDP {
+			if !tt.plan.noUDP && tt.quic >= 0 {
 				assert.Equal(t, tt.quic, s.quic.Load(), "connections over QUIC")
 			}
 		})
@@ -219,6 +240,97 @@ func TestDialerFollowsAnnouncementsToAnotherPort(t *testing.T) {
 	s.disconnectAllBut(1, d)
 	_, attempts = s.dial(d)
 	assert.Equal(t, l(h2), tried(attempts), "another network, and it was not to persist")
+}
+
+// A server that answers 421 for an origin that announced it is not the origin,
+// which is asked itself then, and the announcement is forgotten (RFC 7838 §6).
+func TestDialerIsMisdirected(t *testing.T) {
+	wstest.NoLeaks(t)
+	other := serveOrigin(t, originPlan{noTCP: true, onQUIC: func(qc *quic.Conn) {
+		playHTTP3(qc, true, func(str *quic.Stream) {
+			// HEADERS; ":status: 421" as a literal with the static table's name 24.
+			str.Write([]byte{1, 8, 0, 0, 0x5f, 9, 3, '4', '2', '1'})
+			str.Close()
+		})
+	}})
+	announce := `h3=":` + portOf(t, other.addr) + `"; persist=1`
+	s := serveOrigin(t, originPlan{noUDP: true, altSvc: announce})
+	for _, first := range []string{"socket", "page"} {
+		d := s.dialer(unhurried)
+		assert.Equal(t, "HTTP/2.0", s.get(d))
+		s.disconnect(d)
+		before := other.quic.Load()
+		if first == "page" {
+			assert.Equal(t, "HTTP/2.0", s.get(d))
+		} else {
+			c, attempts := s.dial(d)
+			require.Equal(t, l(h3, h2), tried(attempts))
+			assert.Equal(t, other.addr, attempts[0].Addr)
+			var refused *websocket.HandshakeError
+			require.ErrorAs(t, attempts[0].Err, &refused)
+			assert.Equal(t, http.StatusMisdirectedRequest, refused.Status)
+			c.CloseNow()
+		}
+		assert.Equal(t, before+1, other.quic.Load())
+		require.NoError(t, d.Close())
+		waitForNone(t, s)
+	}
+}
+
+func waitForNone(t testing.TB, s *originServer) {
+	t.Helper()
+	require.Eventually(t, func() bool { return s.open.Load() == 0 }, patience, time.Millisecond)
+}
+
+// The loser of a race leaves nothing: neither a connection that is still being
+// opened, nor a goroutine.
+func TestLoserOfARaceIsGivenUp(t *testing.T) {
+	wstest.NoLeaks(t)
+	l1, pc := listenBoth(t)
+	defer l1.Close()
+	stuck := make(chan net.Conn, 1)
+	go func() { // ends with the listener
+		for {
+			nc, err := l1.Accept()
+			if err != nil {
+				return
+			}
+			stuck <- nc // TLS never comes
+		}
+	}()
+	s := &originServer{t: t, addr: l1.Addr().String()}
+	config, _ := wstest.Certificates()
+	release := make(chan struct{})
+	s.playUDP(pc, config, func(qc *quic.Conn) {
+		<-release // SETTINGS are late
+		playHTTP3(qc, true, func(str *quic.Stream) {
+			str.Write([]byte{1, 3, 0, 0, 0xd9})        // HEADERS; ":status: 200", index 25
+			str.Write([]byte("\x00\x07\x81\x05hello")) // DATA
+		})
+	})
+	d := s.dialer(prefer(h3), func(d *negotiate.Dialer) { d.HeadStart = time.Millisecond })
+	type result struct {
+		c        *websocket.Conn
+		attempts []negotiate.Attempt
+		err      error
+	}
+	done := begin(func() result {
+		c, resp, err := d.Dial(soon(t), s.url("/socket"), nil)
+		return result{c, negotiate.Attempts(resp), err}
+	})
+	loser := <-stuck // TCP has begun
+	close(release)
+	r := <-done
+	require.NoError(t, r.err)
+	assert.Equal(t, l(h3), tried(r.attempts))
+	wantMessage(t, r.c, websocket.MessageText, []byte("hello"))
+	loser.SetReadDeadline(time.Now().Add(patience))
+	_, err := io.Copy(io.Discard, loser) // a ClientHello, and the end
+	if err != nil {
+		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is still there")
+	}
+	loser.Close()
+	r.c.CloseNow()
 }
 
 func TestDialerTakesA403ForAnAnswer(t *testing.T) {

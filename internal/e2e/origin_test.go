@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
@@ -44,6 +47,10 @@ type originPlan struct {
 	engine    *h2connect.Server
 	tls       *tls.Config // the certificate; nil: the test's
 
+	// onQUIC, if not nil, takes the place of HTTP/3's server: it is given the
+	// connections on which HTTP/3 was chosen, each on a goroutine of its own.
+	onQUIC func(qc *quic.Conn)
+
 	// onHTTP2, if not nil, gets every connection on which HTTP/2 was chosen, with
 	// its number from 0, and returns whether it has dealt with it. It runs on a
 	// goroutine of its own.
@@ -72,6 +79,8 @@ func serveOrigin(t testing.TB, plan originPlan) *originServer {
 		pc.Close()
 	case plan.silentUDP:
 		t.Cleanup(func() { pc.Close() })
+	case plan.onQUIC != nil:
+		s.playUDP(pc, config, plan.onQUIC)
 	default:
 		s.serveUDP(pc, config, h)
 	}
@@ -222,6 +231,53 @@ func (s *originServer) serveUDP(pc net.PacketConn, config *tls.Config, h http.Ha
 		assert.NoError(s.t, srv.Close())
 		assert.ErrorIs(s.t, <-served, http.ErrServerClosed)
 	})
+}
+
+func (s *originServer) playUDP(pc net.PacketConn, config *tls.Config, play func(*quic.Conn)) {
+	config = config.Clone()
+	config.NextProtos = []string{http3.NextProtoH3}
+	ln, err := quic.Listen(pc, config, nil)
+	require.NoError(s.t, err)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			qc, err := ln.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			s.quic.Add(1)
+			all.Go(func() {
+				play(qc)
+				<-qc.Context().Done()
+			})
+		}
+	})
+	s.t.Cleanup(func() {
+		ln.Close()
+		pc.Close()
+		all.Wait()
+	})
+}
+
+// playHTTP3 sends SETTINGS, with extended CONNECT or without, and passes every
+// request stream to answer.
+func playHTTP3(qc *quic.Conn, sockets bool, answer func(*quic.Stream)) {
+	control, err := qc.OpenUniStream()
+	if err != nil {
+		return
+	}
+	settings := []byte{0, 4, 0} // a control stream; SETTINGS, empty (RFC 9114 §6.2.1, §7.2.4)
+	if sockets {
+		settings = []byte{0, 4, 2, 8, 1} // ENABLE_CONNECT_PROTOCOL = 1 (RFC 9220 §5)
+	}
+	control.Write(settings)
+	for {
+		str, err := qc.AcceptStream(qc.Context())
+		if err != nil {
+			return
+		}
+		answer(str)
+	}
 }
 
 // dialer returns a Dialer that trusts the test's certificates.
