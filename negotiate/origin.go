@@ -79,8 +79,8 @@ func (d *Dialer) origin(key string) *origin {
 	return o
 }
 
-// forgetSome makes room for another origin. What is forgotten will be found out
-// again. d.mu is held.
+// forgetSome makes room for other origins: for many, because it looks at all. What
+// is forgotten will be found out again. d.mu is held.
 func (d *Dialer) forgetSome() {
 	for key, o := range d.origins {
 		if o.empty() {
@@ -88,7 +88,7 @@ func (d *Dialer) forgetSome() {
 		}
 	}
 	for key := range d.origins { // in random order
-		if len(d.origins) < maxOrigins {
+		if len(d.origins) <= maxOrigins*3/4 {
 			return
 		}
 		delete(d.origins, key)

@@ -239,13 +239,15 @@ func (s *originServer) playUDP(pc net.PacketConn, config *tls.Config, play func(
 	ln, err := quic.Listen(pc, config, nil)
 	require.NoError(s.t, err)
 	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
 	all.Go(func() {
 		for {
-			qc, err := ln.Accept(context.Background())
+			qc, err := ln.Accept(ctx)
 			if err != nil {
 				return
 			}
 			s.quic.Add(1)
+			context.AfterFunc(ctx, func() { qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") })
 			all.Go(func() {
 				play(qc)
 				<-qc.Context().Done()
@@ -253,6 +255,7 @@ func (s *originServer) playUDP(pc net.PacketConn, config *tls.Config, play func(
 		}
 	})
 	s.t.Cleanup(func() {
+		cancel()
 		ln.Close()
 		pc.Close()
 		all.Wait()
