@@ -411,7 +411,16 @@ type timeoutError string
 func (e timeoutError) Error() string   { return string(e) }
 func (e timeoutError) Timeout() bool   { return true }
 func (e timeoutError) Temporary() bool { return false }
-func (e timeoutError) Unwrap() error   { return context.DeadlineExceeded }
+
+// Limit names the field of Limits that was passed.
+func (e timeoutError) Limit() string {
+	if e == errStalled {
+		return "WriteStall"
+	}
+	return "PingTimeout"
+}
+
+func (e timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 const (
 	errStalled = timeoutError("the peer takes no data")

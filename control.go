@@ -60,6 +60,7 @@ func (c *Conn) sendPong(ctx context.Context) {
 type controlFlood struct{ rule frame.Error }
 
 func (e controlFlood) Error() string   { return e.rule.Error() }
+func (e controlFlood) Limit() string   { return "ControlBurst" }
 func (e controlFlood) Unwrap() []error { return []error{&e.rule, errControlFlood} }
 
 // A bucket limits a rate: it holds burst tokens at most and gains rate a second.

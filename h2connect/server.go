@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/serving"
 	"github.com/wsmux/websocket/internal/sockets"
 )
 
@@ -161,12 +163,16 @@ type server struct {
 }
 
 func newServer(srv *http.Server, conf *Server) *server {
-	return &server{
+	s := &server{
 		srv:          srv,
 		limits:       serverLimits(conf.Limits, srv),
 		allowConnect: !conf.DisableExtendedConnect,
 		conns:        make(map[*serverConn]struct{}),
 	}
+	if hooks := serving.Of(srv.Handler).Hooks; hooks != nil {
+		s.hits.told = func(name string) { hooks.Limit(websocket.HTTP2, false, name) }
+	}
+	return s
 }
 
 func (s *server) logf(format string, args ...any) {

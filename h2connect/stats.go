@@ -115,18 +115,28 @@ func (l limit) String() string { return limitNames[l] }
 
 // hits counts how often limits were met. Limits are met rarely: the connections
 // of a server share one.
-type hits [numLimits]atomic.Int64
+type hits struct {
+	n [numLimits]atomic.Int64
+
+	// told, if not nil, is called with each hit's name on a goroutine of its own,
+	// which ends with the call: a connection's lock may be held.
+	told func(name string)
+}
 
 // count counts one; noLimit counts nothing.
 func (h *hits) count(l limit) {
-	if l != noLimit {
-		h[l].Add(1)
+	if l == noLimit {
+		return
+	}
+	h.n[l].Add(1)
+	if h.told != nil {
+		go h.told(l.String())
 	}
 }
 
 func (h *hits) addTo(m map[string]int64) {
-	for l := range h {
-		if n := h[l].Load(); n > 0 {
+	for l := range h.n {
+		if n := h.n[l].Load(); n > 0 {
 			m[limit(l).String()] += n
 		}
 	}

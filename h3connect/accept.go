@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/observe"
 	"github.com/wsmux/websocket/internal/sockets"
 )
 
@@ -97,7 +98,9 @@ func reject(w http.ResponseWriter, r *http.Request, s streamer, err error) error
 		hs.CancelRead(quic.StreamErrorCode(http3.ErrCodeMessageError))
 		hs.CancelWrite(quic.StreamErrorCode(http3.ErrCodeMessageError))
 	}
-	return &websocket.HandshakeError{Reason: err.Error(), Err: err}
+	he := &websocket.HandshakeError{Reason: err.Error(), Err: err}
+	observe.Refused(r.Context(), r.ProtoMajor, he)
+	return he
 }
 
 // longAgo is a deadline that has passed.

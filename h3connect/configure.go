@@ -9,6 +9,9 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/observe"
+	"github.com/wsmux/websocket/internal/serving"
 	"github.com/wsmux/websocket/internal/sockets"
 )
 
@@ -69,7 +72,7 @@ func configure(s *http3.Server, set *sockets.Set, opened func(*serverConn)) {
 	if h == nil {
 		h = http.DefaultServeMux
 	}
-	s.Handler = &serverHandler{sockets.Handler(h, set)}
+	s.Handler = &serverHandler{sockets.Handler(h, set), serving.Of(h).Hooks}
 	inner, idle, most := s.ConnContext, s.IdleTimeout, s.QUICConfig.MaxIncomingStreams
 	s.ConnContext = func(ctx context.Context, qc *quic.Conn) context.Context {
 		if inner != nil {
@@ -115,7 +118,16 @@ type (
 )
 
 // A serverHandler is what ConfigureServer puts in front of a server's handler.
-type serverHandler struct{ h http.Handler }
+type serverHandler struct {
+	h     http.Handler
+	hooks *observe.Hooks // nil: nobody is told of limits
+}
+
+func (s *serverHandler) limited(name string) {
+	if s.hooks != nil {
+		s.hooks.Limit(websocket.HTTP3, false, name)
+	}
+}
 
 func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, _ := r.Context().Value(connKey{}).(*serverConn)
@@ -124,6 +136,7 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !c.begin() {
+		s.limited("ConcurrentStreams")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -134,6 +147,7 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if countFields(r.Header) > maxFields {
+		s.limited("HeaderFields")
 		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/internal/observe"
 )
 
 // An HTTP3Dialer sends requests and opens sockets over HTTP/3.
@@ -90,6 +91,9 @@ type Dialer struct {
 	// wait for.
 	HTTP2Limits h2connect.Limits
 
+	// Observer is told of sockets, refusals and fallbacks. Nil: nobody is.
+	Observer *Observer
+
 	once    sync.Once
 	http2   *h2connect.Transport
 	http1   *http.Transport // ordinary requests over HTTP/1.1
@@ -161,7 +165,11 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, o *websocket.DialOptio
 func (d *Dialer) dialOrigin(ctx context.Context, t target, o *websocket.DialOptions, avoid websocket.Bootstrap) (*websocket.Conn, *http.Response, error) {
 	a := &approach{d: d, t: t, org: d.origin(t.origin), o: withCookies(o, d.Jar, t), socket: true}
 	a.own = o.TLSClientConfig != nil || o.DialContext != nil
+	if d.Observer != nil {
+		ctx = observe.Dialing(ctx, d.Observer.hooks())
+	}
 	c, resp, err := a.open(ctx, avoid)
+	d.Observer.dialled(ctx, a.attempts)
 	if d.Jar != nil && resp != nil {
 		if cookies := resp.Cookies(); len(cookies) > 0 {
 			d.Jar.SetCookies(t.url, cookies)

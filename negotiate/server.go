@@ -80,6 +80,10 @@ type Server struct {
 	// handlers. Nil: nothing is logged.
 	Logger *slog.Logger
 
+	// Observer is told what happens to sockets and opening handshakes. Nil:
+	// nobody is.
+	Observer *Observer
+
 	certificate atomic.Pointer[tls.Certificate] // that of LoadCertificate
 
 	mu     sync.Mutex
@@ -190,10 +194,11 @@ func (s *Server) start(l net.Listener, pc net.PacketConn, config *tls.Config) er
 		srv.MaxHeaderBytes = defaultMaxHeaderBytes
 	}
 	d.srv = srv
-	srv.Handler = sockets.Handler(s.handler(), &d.set)
+	h := s.tracked(d)
 	if pc != nil {
-		srv.Handler = s.announce(srv.Handler, pc.LocalAddr())
+		h = s.announce(h, pc.LocalAddr())
 	}
+	srv.Handler = &serving.Handler{Handler: h, Hooks: s.Observer.hooks()}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(config != nil)
 	srv.Protocols.SetUnencryptedHTTP2(config == nil && s.UnencryptedHTTP2)
@@ -209,11 +214,21 @@ func (s *Server) start(l net.Listener, pc net.PacketConn, config *tls.Config) er
 // serving returns the handler for HTTP3.
 func (s *Server) serving() http.Handler {
 	return &serving.Handler{
-		Handler:        sockets.Handler(s.handler(), &s.tcp.set),
+		Handler:        s.tracked(s.tcp),
 		Logger:         s.Logger,
 		MaxHeaderBytes: s.MaxHeaderBytes,
 		IdleTimeout:    s.IdleTimeout,
+		Hooks:          s.Observer.hooks(),
 	}
+}
+
+// tracked returns the handler with its sockets kept in d and reported.
+func (s *Server) tracked(d *drainer) http.Handler {
+	h := sockets.Handler(s.handler(), &d.set)
+	if s.Observer != nil {
+		h = observed(h, s.Observer.hooks())
+	}
+	return h
 }
 
 func (s *Server) handler() http.Handler {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/observe"
 	"github.com/wsmux/websocket/internal/tunnel"
 )
 
@@ -123,6 +124,7 @@ func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.Acce
 // behind it, because what follows on it may have been meant as frames
 // (RFC 9931).
 func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
+	observe.Refused(r.Context(), r.ProtoMajor, e)
 	if t := tunnel.AcceptingOf(r.Context()); t != nil && t.Refuse != nil && t.Refuse(w, e) {
 		return
 	}

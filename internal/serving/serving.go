@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/wsmux/websocket/internal/observe"
 )
 
 // A Handler is a server's handler that knows what the server wants of those who
@@ -17,6 +19,8 @@ type Handler struct {
 	Logger         *slog.Logger  // nil: nothing is logged
 	MaxHeaderBytes int           // zero: the callee's default
 	IdleTimeout    time.Duration // zero: the callee's default; negative: none
+
+	Hooks *observe.Hooks // who is told of limits, nil for nobody
 }
 
 // Of returns what h knows, the zero value if h is no *Handler.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/observe"
 	"github.com/wsmux/websocket/internal/tunnel"
 )
 
@@ -238,7 +239,7 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 	if s == nil {
 		var stop func() bool
 		params.OnHandle = also(params.OnHandle, func() { stop() })
-		c := websocket.New(stream, params)
+		c := observe.New(r.Context(), stream, params)
 		stop = endWith(r, c)
 		return c
 	}
@@ -254,7 +255,7 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 		// The result is there: this Close begins nothing and does not wait.
 		s.socketEnded(c.Close(context.Background(), websocket.StatusNormalClosure, ""))
 	}
-	c = websocket.New(stream, params)
+	c = observe.New(r.Context(), stream, params)
 	s.tie(c, stream)
 	close(made)
 	return c

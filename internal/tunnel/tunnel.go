@@ -17,6 +17,7 @@ import (
 	"net/http"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/observe"
 )
 
 // An Accepting takes the place of AcceptOptions in a call of Accept.
@@ -127,7 +128,7 @@ func NewConn(ctx context.Context, s websocket.Stream, p websocket.Params) *webso
 	}
 	d := DialingOf(ctx)
 	if d == nil {
-		return websocket.New(s, p)
+		return observe.New(ctx, s, p)
 	}
 	d.Stream, d.OnEnd = s, p.OnEnd
 	d.Buffered = append([]byte(nil), p.Buffered...)
