@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -74,6 +75,8 @@ func TestXC17WaitsForSettings(t *testing.T) {
 	ctx, cancel := context.WithCancel(soon(t))
 	first := goDial(ctx, tr, s.addr, nil)
 	p := s.accept() // no SETTINGS
+	require.Eventually(t, func() bool { return len(tr.connections()) > 0 }, patience, time.Millisecond,
+		"so that it is the SETTINGS that are waited for, and not the connection")
 	cancel()
 	require.ErrorIs(t, wantFailure(t, first).err, context.Canceled)
 
