@@ -46,7 +46,7 @@ func rawStream(t testing.TB, cc *ClientConn, url string) *stream {
 	require.NoError(t, err)
 	require.Equal(t, 200, resp.StatusCode)
 	cc.c.mu.Lock()
-	st.socket = true
+	st.becomeSocket()
 	cc.c.mu.Unlock()
 	return st
 }

@@ -93,6 +93,9 @@ type conn struct {
 	sched   schedule
 
 	dataSent int64 // bytes put into DATA frames
+	sockets  int   // streams in the table that are sockets
+	flight   flight
+	hold     hold
 
 	out      []byte // the batch being collected
 	spare    []byte // the memory of the next one
@@ -101,8 +104,10 @@ type conn struct {
 	queued   int // control frames in out
 	flushing bool
 	room     room
-	enc      *hpack.Encoder
-	encoded  bytes.Buffer
+
+	network func() (n network, ok bool) // false if there is no TCP; called under mu
+	enc     *hpack.Encoder
+	encoded bytes.Buffer
 
 	writeSince time.Time // when the write in progress began
 	stallTimer *time.Timer
@@ -164,6 +169,7 @@ func newConn(nc net.Conn, s side, limits Limits) *conn {
 	c.enc = hpack.NewEncoder(&c.encoded)
 	c.enc.SetMaxDynamicTableSizeLimit(uint32(limits.HeaderTable))
 	c.room.watch(nc)
+	c.network = c.room.network
 	return c
 }
 
@@ -270,7 +276,7 @@ func (c *conn) end(cause *ConnError) {
 	}
 	c.err = cause
 	c.failStreams(cause)
-	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer, c.unread.timer, c.health.timer} {
+	for _, t := range []*time.Timer{c.hsTimer, c.stallTimer, c.idleTimer, c.lingerTimer, c.unread.timer, c.health.timer, c.hold.timer} {
 		if t != nil {
 			t.Stop()
 		}
@@ -366,6 +372,9 @@ func (c *conn) forget(st *stream, err error) {
 		st.send.err = err
 		st.send.cond.Broadcast()
 		st.recv.end(err)
+	}
+	if st.socket {
+		c.socketEnded()
 	}
 	c.role.closed(st, err)
 	if !st.handling {

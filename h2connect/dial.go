@@ -138,7 +138,7 @@ func (cc *ClientConn) checkAnswer(st *stream, resp *http.Response, req *http.Req
 	}
 	cc.c.mu.Lock()
 	defer cc.c.mu.Unlock()
-	st.socket = true
+	st.becomeSocket()
 	return agreement, nil
 }
 

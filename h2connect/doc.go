@@ -35,6 +35,10 @@
 // Handlers and requests find what net/http's HTTP/2 gives them, but for the
 // following. On the server:
 //
+//   - PING frames: a client that has a socket open beside large responses gets
+//     some, because their answers say how far it has read. The responses go no
+//     further ahead of that than its network needs, so that a socket's message does
+//     not wait behind megabytes (on Linux, where TCP can be asked).
 //   - Server push: there is none, and no http.Pusher. Browsers have removed it.
 //   - Priority trees (RFC 7540 §5.3): there are none; RFC 9113 has deprecated them.
 //     Urgency and incremental (RFC 9218) are heeded, from the priority field and

@@ -288,7 +288,7 @@ func (c *conn) onPing(f *http2.PingFrame) error {
 			close(waiting)
 			return nil
 		}
-		if !c.glitches.take() {
+		if !c.probeAnswered(f.Data) && !c.glitches.take() {
 			return errGlitches
 		}
 		return nil

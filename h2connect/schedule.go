@@ -102,6 +102,7 @@ type schedule struct {
 	turns   int      // frames of sockets since the last one of bulk
 	firsts  int      // frames of the first of bulk since the last one of any
 	any     int      // the lane whose it was
+	held    bool     // bulk has to wait: see flight
 }
 
 // enqueue puts a stream that has bytes to send into its list.
@@ -142,8 +143,8 @@ func (s *schedule) block(st *stream) {
 // or if it is bulk's turn and bulk is not wanted.
 func (s *schedule) next(bulk bool) *stream {
 	st := s.sockets.head
-	if st == nil || s.turns >= bulkTurn && s.bulkWaits() {
-		if !bulk {
+	if st == nil || s.turns >= bulkTurn && !s.held && s.bulkWaits() {
+		if !bulk || s.held {
 			return nil
 		}
 		s.turns = 0
@@ -187,7 +188,7 @@ func (s *schedule) bulkWaits() bool {
 }
 
 // waiting reports whether any stream may send.
-func (s *schedule) waiting() bool { return s.sockets.head != nil || s.bulkWaits() }
+func (s *schedule) waiting() bool { return s.sockets.head != nil || !s.held && s.bulkWaits() }
 
 // batchBytes is how much is handed to the kernel at once: what a socket's
 // message may find in front of it.
@@ -233,6 +234,9 @@ func (c *conn) serve(st *stream) {
 	st.send.flow -= outdelta(n)
 	st.send.sent += n
 	c.dataSent += n
+	if !st.socket {
+		c.bulkSent()
+	}
 	if !last {
 		c.sched.enqueue(st)
 		return

@@ -358,12 +358,21 @@ func (st *stream) acceptSocket(fields []hpack.HeaderField) error {
 	if st.send.err != nil {
 		return st.send.err
 	}
-	st.socket = true
+	st.becomeSocket()
 	c.writeHeaders(st.id, fields, false)
 	// The lock is released while the answer is written, and a peer may have
 	// reset the socket by then: the socket says so to whoever uses it.
 	c.flush()
 	return nil
+}
+
+// becomeSocket makes the stream of an extended CONNECT that has succeeded a
+// socket's. c.mu is held.
+func (st *stream) becomeSocket() {
+	st.socket = true
+	if !st.gone {
+		st.c.sockets++
+	}
 }
 
 // discardInput drops what waits and what still comes from the peer.
