@@ -54,8 +54,9 @@ func (c *Connect) malformed() string {
 	if !isToken(c.Method) {
 		return "the method is not a token"
 	}
+	isConnect := c.Method == http.MethodConnect || c.extended()
 	for name := range c.Header {
-		if forbiddenOnConnect(name, c.Header[name]) {
+		if connectionSpecific(name, c.Header[name]) || isConnect && aboutContent(name) {
 			return "a field that is not allowed here"
 		}
 	}
@@ -114,16 +115,24 @@ func (c *Connect) malformedAuthority() string {
 	return ""
 }
 
-// forbiddenOnConnect says whether a field makes an extended CONNECT request
-// malformed: the connection-specific ones (RFC 9113 §8.2.2), and those that
-// speak of content, of which a CONNECT request has none (RFC 9113 §8.5).
-func forbiddenOnConnect(canonical string, values []string) bool {
+// connectionSpecific says whether a field belongs to HTTP/1.1 connections, which
+// makes any request malformed (RFC 9113 §8.2.2, RFC 9114 §4.2).
+func connectionSpecific(canonical string, values []string) bool {
 	switch canonical {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade",
-		"Content-Length", "Expect", "Trailer":
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade":
 		return true
 	case "Te":
 		return len(values) != 1 || values[0] != "trailers"
+	}
+	return false
+}
+
+// aboutContent says whether a field speaks of content, of which a CONNECT request
+// has none (RFC 9113 §8.5).
+func aboutContent(canonical string) bool {
+	switch canonical {
+	case "Content-Length", "Expect", "Trailer":
+		return true
 	}
 	return false
 }

@@ -109,6 +109,15 @@ func TestCheckConnectRefuses(t *testing.T) {
 			name: "GET", edit: func(c *Connect) { c.Method, c.Protocol = "GET", "" }, status: 405,
 			header: http.Header{"Allow": {"CONNECT"}},
 		},
+		{
+			name: "POST with content",
+			edit: func(c *Connect) {
+				c.Method, c.Protocol = "POST", ""
+				c.Header.Set("Content-Length", "1")
+				c.Header.Set("Expect", "100-continue")
+			},
+			status: 405, header: http.Header{"Allow": {"CONNECT"}},
+		},
 		{name: "too many fields", edit: func(c *Connect) { c.Header["X"] = make([]string, 300) }, status: 431},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
