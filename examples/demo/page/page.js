@@ -275,14 +275,19 @@ function pollSoon() {
   soon = setTimeout(poll, 100);
 }
 
+function total(id, n, noun) {
+  $(id).textContent = n;
+  $(id).previousElementSibling.textContent = n === 1 ? noun : noun + "s";
+}
+
 async function poll() {
   try {
     const { connection, answer } = await request("/status");
     const mine = answer.connections.find((c) => c.id === connection);
     if (mine) connectionOf(connection, mine.protocol).requests++;
-    $("tcp").textContent = answer.tcp;
-    $("quic").textContent = answer.quic;
-    $("open").textContent = answer.sockets;
+    total("tcp", answer.tcp, "TCP connection");
+    total("quic", answer.quic, "QUIC connection");
+    total("open", answer.sockets, "open socket");
     $("source").textContent = "counted by the server, all visitors together";
     $("source").classList.remove("bad");
     draw();
