@@ -64,7 +64,7 @@ func newClientConn(qc *quic.Conn, idle time.Duration) *clientConn {
 	}
 	t := http3.Transport{MaxResponseHeaderBytes: maxResponseHeaderBytes}
 	c.h3 = t.NewRawClientConn(qc)
-	c.timer = time.AfterFunc(time.Hour, c.expire)
+	c.timer = time.AfterFunc(time.Hour, c.retire)
 	c.rearm()
 	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
 	go c.acceptStreams()
@@ -207,16 +207,30 @@ func (c *clientConn) endAfterUse() {
 	c.rearm()
 }
 
-func (c *clientConn) expire() {
-	if c.unused() {
+// retire closes the connection if nothing uses it, and nothing will.
+func (c *clientConn) retire() {
+	c.mu.Lock()
+	unused := c.sockets+c.requests == 0
+	if unused {
+		c.goneAway = true
+	}
+	c.mu.Unlock()
+	if unused {
 		c.close()
 	}
 }
 
-func (c *clientConn) unused() bool {
+// ended returns why the connection takes nothing new for good, nil if it may.
+func (c *clientConn) ended() error {
+	if c.qc.Context().Err() != nil {
+		return context.Cause(c.qc.Context())
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sockets+c.requests == 0
+	if c.goneAway {
+		return errGoneAway
+	}
+	return nil
 }
 
 // setFull records that the server allows no further stream until one ends.

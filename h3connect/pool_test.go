@@ -1,6 +1,7 @@
 package h3connect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -257,6 +258,48 @@ func TestC1ManyTimes(t *testing.T) {
 		require.NoError(t, c.Close(soon(t), websocket.StatusNormalClosure, "done"))
 	}
 	require.Eventually(t, func() bool { return clean.Load() == n }, patience, time.Millisecond)
+}
+
+// A server that ends every connection as soon as it is open, or goes away on it,
+// is given up after the second one.
+func TestServerThatEndsEveryConnection(t *testing.T) {
+	for name, end := range map[string]func(*quic.Conn){
+		"closes": func(qc *quic.Conn) { _ = qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") },
+		"goes away": func(qc *quic.Conn) {
+			if str, err := qc.OpenUniStream(); err == nil {
+				_, _ = str.Write(bytes.Join([][]byte{{streamControl}, socketSettings(), goAwayFrame(0)}, nil))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			s := listenRaw(t, nil)
+			conns, stopped := 0, make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { // until the test has counted
+				defer close(stopped)
+				for {
+					qc, err := s.ln.Accept(ctx)
+					if err != nil {
+						return
+					}
+					conns++
+					defer qc.CloseWithError(0x100, "")
+					end(qc)
+				}
+			}()
+			tr := newTransport(t)
+			const dials = 10
+			for range dials {
+				_, _, err := tr.Dial(soon(t), "wss://"+s.addr+"/", nil)
+				require.ErrorIs(t, err, websocket.ErrNotSupported)
+				require.NotErrorIs(t, err, context.DeadlineExceeded)
+			}
+			cancel()
+			<-stopped
+			require.LessOrEqual(t, conns, 2*dials)
+		})
+	}
 }
 
 func TestTransportClose(t *testing.T) {

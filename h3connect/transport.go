@@ -226,10 +226,14 @@ func (t *Transport) acquire(ctx context.Context, addr string, tlsConf *tls.Confi
 		if d.err != nil {
 			return nil, d.err
 		}
-		// Another turn if others have filled the new connection already, or if
-		// it has ended.
 		if d.conn.reserve(u) {
 			return d.conn, nil
+		}
+		// Another turn if others have filled the new connection already. But a
+		// server that ends connections as soon as they are open would do so for
+		// as long as ctx allows.
+		if err := d.conn.ended(); err != nil {
+			return nil, neverSent(err)
 		}
 	}
 }
@@ -315,9 +319,7 @@ func (t *Transport) tidy(o *origin, addr string) {
 // CloseIdleConnections closes connections that nothing uses.
 func (t *Transport) CloseIdleConnections() {
 	for _, c := range t.connections() {
-		if c.unused() {
-			c.close()
-		}
+		c.retire()
 	}
 }
 
