@@ -3,6 +3,8 @@
 package browser
 
 import (
+	"fmt"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/interop/internal/matrix"
+	"github.com/wsmux/websocket/interop/internal/proxy"
 )
 
 // services are the ways of serving that each browser is run on, with what the
@@ -34,7 +37,7 @@ func TestChromium(t *testing.T) {
 		t.Run(on.name, func(t *testing.T) {
 			row := matrix.Row{Peer: "Chromium", Role: matrix.Client, Transport: on.transport}
 			r := newRun(t, on.name, on.service, "127.0.0.1")
-			r.browse(t, b, "")
+			r.browse(t, b, nil)
 			w := wanted{
 				offer:  "permessage-deflate; client_max_window_bits",
 				unload: websocket.StatusGoingAway,
@@ -69,7 +72,7 @@ func TestFirefox(t *testing.T) {
 		t.Run(on.name, func(t *testing.T) {
 			row := matrix.Row{Peer: "Firefox", Role: matrix.Client, Transport: on.transport}
 			r := newRun(t, on.name, on.service, "localhost")
-			r.browse(t, b, "")
+			r.browse(t, b, nil)
 			w := wanted{
 				offer:            "permessage-deflate",
 				unload:           websocket.StatusGoingAway,
@@ -95,6 +98,53 @@ func TestFirefox(t *testing.T) {
 	}
 }
 
+// The page comes, and its sockets too, through a proxy that speaks HTTP/2 in front
+// and has to translate extended CONNECT or to pass it on.
+func TestThroughProxies(t *testing.T) {
+	for _, tt := range []struct {
+		browser, proxy string
+		back           websocket.Bootstrap
+	}{
+		{"Chromium", "HAProxy", websocket.HTTP1},
+		{"Chromium", "nghttpx", websocket.HTTP2},
+		{"Firefox", "HAProxy", websocket.HTTP2},
+		{"Firefox", "nghttpx", websocket.HTTP1},
+	} {
+		way := proxy.Way{Front: websocket.HTTP2, Back: tt.back}
+		name := fmt.Sprintf("%s, %s %v", tt.browser, tt.proxy, way)
+		t.Run(name, func(t *testing.T) {
+			w := wanted{page: "h2", socket: tt.back, unload: websocket.StatusGoingAway}
+			w.opensAnything = tt.browser == "Chromium" && tt.back == websocket.HTTP1
+			var b browser
+			other := "localhost"
+			switch tt.browser {
+			case "Chromium":
+				b, other = findChromium(t), "127.0.0.1"
+				w.offer, w.window = "permessage-deflate; client_max_window_bits", true
+				w.unload = websocket.StatusAbnormalClosure
+			default:
+				b = findFirefox(t)
+				w.offer, w.lenientProtocols = "permessage-deflate", true
+			}
+			v := service{back: tt.back}
+			switch tt.proxy {
+			case "HAProxy":
+				v.through = proxy.HAProxy(t)
+			default:
+				v.through = proxy.Nghttpx(t)
+			}
+			r := newRun(t, name, v, other)
+			choice := url.Values{}
+			if v.through.HoldsUp(way) {
+				w.without = "stalled"
+				choice.Set("without", w.without)
+			}
+			r.browse(t, b, choice)
+			r.check(t, matrix.Row{Peer: tt.browser, Role: matrix.Client, Transport: tt.proxy + " " + way.String()}, w)
+		})
+	}
+}
+
 // RST_STREAM HTTP_1_1_REQUIRED sends Chromium to HTTP/1.1, at once and for the
 // sockets that follow. Firefox asks nobody again.
 func TestHTTP11Required(t *testing.T) {
@@ -103,7 +153,7 @@ func TestHTTP11Required(t *testing.T) {
 		row := matrix.Row{Peer: "Chromium", Role: matrix.Client, Transport: "h2"}
 		row.Run(t, "HTTP_1_1_REQUIRED", func(t *testing.T) {
 			r := newRun(t, "HTTP_1_1_REQUIRED", service{}, "127.0.0.1")
-			r.browse(t, b, "http1-required")
+			r.browse(t, b, url.Values{"special": {"http1-required"}})
 			r.checkCase(t, "http1-required")
 			assert.Equal(t, "open, open, open", r.results[0].Seen)
 			list := r.site.record.of("http1-required")
@@ -122,7 +172,7 @@ func TestHTTP11Required(t *testing.T) {
 		row := matrix.Row{Peer: "Firefox", Role: matrix.Client, Transport: "h2"}
 		row.Run(t, "HTTP_1_1_REQUIRED", func(t *testing.T) {
 			r := newRun(t, "HTTP_1_1_REQUIRED", service{}, "localhost")
-			r.browse(t, b, "http1-required")
+			r.browse(t, b, url.Values{"special": {"http1-required"}})
 			r.checkCase(t, "http1-required")
 			assert.Equal(t, "1006, 1006, 1006", r.results[0].Seen)
 			list := r.site.record.of("http1-required")

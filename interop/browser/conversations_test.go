@@ -141,11 +141,11 @@ func order(ctx context.Context, c *websocket.Conn, r *http.Request) error {
 }
 
 // stalled reads nothing until the page asks for it, then everything.
-func (s *site) stalled(ctx context.Context, c *websocket.Conn, _ *http.Request) error {
+func (s *site) stalled(ctx context.Context, c *websocket.Conn, r *http.Request) error {
 	select {
 	case <-s.release:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
 	}
 	total := 0
 	for range 32 {

@@ -149,6 +149,8 @@ func (s *site) accept(o *websocket.AcceptOptions, talk conversation) http.Handle
 		s.open.Add(1)
 		defer s.open.Add(-1)
 		defer func() { entry.stats = c.Stats() }()
-		entry.end = talk(r.Context(), c, r)
+		// The request's own context ends with the stream: a read that begins
+		// after that tells of the context, not of how the socket ended.
+		entry.end = talk(context.WithoutCancel(r.Context()), c, r)
 	}
 }

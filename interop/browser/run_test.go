@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,7 +25,7 @@ import (
 // patience is how long a run may take, and endPatience how long the server may
 // take to see the end of the browser's sockets when that has gone.
 const (
-	patience    = 150 * time.Second
+	patience    = 5 * time.Minute
 	endPatience = 10 * time.Second
 )
 
@@ -110,14 +111,13 @@ func newRun(t *testing.T, name string, v service, otherName string) *run {
 	return r
 }
 
-// browse has the browser run the page's cases, or the special one if that is not
-// empty, and waits until the server has seen the end of all sockets.
-func (r *run) browse(t *testing.T, b browser, special string) {
+// browse has the browser run the page's cases and waits until the server has seen
+// the end of all sockets. choice adds to the page's parameters: "special" for a case
+// that is run alone, "without" for one that is left out.
+func (r *run) browse(t *testing.T, b browser, choice url.Values) {
 	shot := filepath.Join(screenshots(t), strings.ReplaceAll(t.Name(), "/", "-")+".png")
 	query := url.Values{"other": {r.other.origin}, "run": {r.name}}
-	if special != "" {
-		query.Set("special", special)
-	}
+	maps.Copy(query, choice)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p := program.Start(t, b.command(t, r.site, r.other, r.site.origin+"/page/?"+query.Encode(), shot), "MOZ_CRASHREPORTER_DISABLE=1")

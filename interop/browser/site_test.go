@@ -21,6 +21,7 @@ import (
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/interop/internal/authority"
+	"github.com/wsmux/websocket/interop/internal/proxy"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -32,6 +33,9 @@ type service struct {
 	cleartext         bool // HTTP/1.1 without TLS
 	noExtendedConnect bool // HTTP/2 without sockets
 	http3             bool
+
+	through proxy.Proxy // the browser's connections end there; may be nil
+	back    websocket.Bootstrap
 }
 
 // A site is one origin, with its server and what that has seen.
@@ -39,8 +43,8 @@ type site struct {
 	service  service
 	identity *authority.Identity
 	name     string // "127.0.0.1" or "localhost", for browsers
-	addr     string // "127.0.0.1:port"
-	host     string // name:port
+	addr     string // of the server, "127.0.0.1:port"
+	host     string // name:port, of the proxy if there is one
 	origin   string // "https://name:port"
 	friend   string // the origin, beside its own, whose pages may open sockets here
 	census   *census
@@ -70,6 +74,17 @@ func newSite(t *testing.T, v service, id *authority.Identity, name, friend strin
 	s.routeSockets()
 	s.routeRequests()
 	require.NoError(t, s.start("127.0.0.1:0"))
+	public := s.addr
+	if v.through != nil {
+		_, public = v.through.Serve(t, proxy.Way{Front: websocket.HTTP2, Back: v.back}, id, s.addr)
+	}
+	_, port, err := net.SplitHostPort(public)
+	require.NoError(t, err)
+	s.host = net.JoinHostPort(s.name, port)
+	s.origin = "https://" + s.host
+	if v.cleartext {
+		s.origin = "http://" + s.host
+	}
 	t.Cleanup(func() {
 		assert.NoError(t, s.server.Close())
 		assert.ErrorIs(t, <-s.served, http.ErrServerClosed)
@@ -98,13 +113,9 @@ func (s *site) start(addr string) error {
 		s.server.HTTP3 = &h3connect.Server{ConnContext: s.census.quicContext}
 	}
 	s.addr = l.Addr().String()
-	_, port, _ := net.SplitHostPort(s.addr)
-	s.host = net.JoinHostPort(s.name, port)
-	s.origin = "https://" + s.host
 	s.served = make(chan error, 1)
 	server, served := s.server, s.served
 	if s.service.cleartext {
-		s.origin = "http://" + s.host
 		go func() { served <- server.Serve(listener{l, s.census}) }() // ends with the server
 		return nil
 	}

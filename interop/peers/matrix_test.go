@@ -5,6 +5,7 @@ package peers
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,46 +28,36 @@ import (
 	"github.com/wsmux/websocket/interop/internal/authority"
 	"github.com/wsmux/websocket/interop/internal/matrix"
 	"github.com/wsmux/websocket/interop/internal/program"
+	"github.com/wsmux/websocket/interop/internal/proxy"
 )
 
-// A way is how a socket crosses a proxy.
-type way struct {
-	front, back websocket.Bootstrap
-	clear       bool // no TLS between the proxy and the server
-	refusing    bool // the proxy does not announce extended CONNECT in front
-}
-
 // ways are all of those that a row of the matrix is for.
-var ways = []way{
-	{front: websocket.HTTP1, back: websocket.HTTP1},
-	{front: websocket.HTTP1, back: websocket.HTTP2},
-	{front: websocket.HTTP2, back: websocket.HTTP1},
-	{front: websocket.HTTP2, back: websocket.HTTP2},
-	{front: websocket.HTTP2, back: websocket.HTTP2, clear: true},
+var ways = []proxy.Way{
+	{Front: websocket.HTTP1, Back: websocket.HTTP1},
+	{Front: websocket.HTTP1, Back: websocket.HTTP2},
+	{Front: websocket.HTTP2, Back: websocket.HTTP1},
+	{Front: websocket.HTTP2, Back: websocket.HTTP2},
+	{Front: websocket.HTTP2, Back: websocket.HTTP2, Clear: true},
 }
 
-func (w way) String() string {
-	short := func(b websocket.Bootstrap) string { return fmt.Sprintf("h%d", b) }
-	s := matrix.Via(short(w.front), short(w.back))
-	if w.clear {
-		s += "c"
-	}
-	return s
+func TestHAProxy(t *testing.T) {
+	p := proxy.HAProxy(t)
+	t.Log(p.Version(t))
+	runMatrix(t, p)
+	runFailures(t, p)
+	t.Run("not announced", func(t *testing.T) { testNotAnnounced(t, p) })
 }
 
-// A proxy is a program that forwards sockets.
-type proxy interface {
-	// serve starts the proxy between a way's front and the server at backend.
-	serve(t *testing.T, w way, id *authority.Identity, backend string) (p *program.Program, addr string)
-
-	// saw wants the proxy's own account to tell of sockets that came in as
-	// the way says.
-	saw(t *testing.T, w way, p *program.Program)
+func TestNghttpx(t *testing.T) {
+	p := proxy.Nghttpx(t)
+	t.Log(p.Version(t))
+	runMatrix(t, p)
+	runFailures(t, p)
 }
 
 // A bridge is our client, the proxy, and our server.
 type bridge struct {
-	way     way
+	way     proxy.Way
 	site    *site
 	proxy   *program.Program
 	addr    string // the proxy's
@@ -77,15 +69,15 @@ type bridge struct {
 }
 
 // newBridge starts server, proxy and client. conf is the server's, and may be nil.
-func newBridge(t *testing.T, p proxy, w way, conf *h2connect.Server) *bridge {
+func newBridge(t *testing.T, p proxy.Proxy, w proxy.Way, conf *h2connect.Server) *bridge {
 	id := authority.New(t)
-	b := &bridge{way: w, site: newSite(t, id, !w.clear, conf), trust: id.ClientConfig()}
-	b.proxy, b.addr = p.serve(t, w, id, b.site.addr)
+	b := &bridge{way: w, site: newSite(t, id, !w.Clear, conf), trust: id.ClientConfig()}
+	b.proxy, b.addr = p.Serve(t, w, id, b.site.addr)
 	dialTCP := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		b.tcp.Add(1)
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}
-	if w.front == websocket.HTTP1 {
+	if w.Front == websocket.HTTP1 {
 		tr := &http.Transport{TLSClientConfig: id.ClientConfig(), DialContext: dialTCP}
 		t.Cleanup(tr.CloseIdleConnections)
 		b.client = &http.Client{Transport: tr}
@@ -151,11 +143,11 @@ func (b *bridge) wantEnd(t *testing.T, c *websocket.Conn, id string) *visit {
 
 // runMatrix takes a proxy through the short matrix, and through what only a proxy
 // can do.
-func runMatrix(t *testing.T, name string, p proxy) {
+func runMatrix(t *testing.T, p proxy.Proxy) {
 	for _, w := range ways {
 		t.Run(w.String(), func(t *testing.T) {
 			b := newBridge(t, p, w, nil)
-			row := matrix.Row{Peer: name, Role: matrix.Proxy, Transport: w.String()}
+			row := matrix.Row{Peer: p.Name(), Role: matrix.Proxy, Transport: w.String()}
 			row.Run(t, matrix.Bootstrap, func(t *testing.T) { b.testBootstrap(t, p) })
 			row.Run(t, matrix.Echo, b.testEcho)
 			row.Run(t, matrix.Fragments, b.testFragments)
@@ -168,6 +160,9 @@ func runMatrix(t *testing.T, name string, p proxy) {
 			row.Run(t, matrix.Twenty, b.testTwenty)
 			row.Run(t, "refusal", b.testRefusal)
 			row.Run(t, "requests beside", b.testRequests)
+			row.Run(t, "beside a stalled socket", func(t *testing.T) {
+				row.Record(t, "beside a stalled socket", b.testStalled(t, p.HoldsUp(w)))
+			})
 			row.Run(t, "drain", b.testDrain)
 			if t.Failed() {
 				t.Log(b.proxy.Tail())
@@ -177,15 +172,15 @@ func runMatrix(t *testing.T, name string, p proxy) {
 }
 
 // The socket is opened as the way says on both sides of the proxy.
-func (b *bridge) testBootstrap(t *testing.T, p proxy) {
+func (b *bridge) testBootstrap(t *testing.T, p proxy.Proxy) {
 	c, res, id := b.open(t, "/echo", nil, &websocket.DialOptions{Subprotocols: []string{"first", "second"}})
-	assert.Equal(t, b.way.front, c.Bootstrap())
-	assert.Equal(t, int(b.way.front), res.ProtoMajor)
+	assert.Equal(t, b.way.Front, c.Bootstrap())
+	assert.Equal(t, int(b.way.Front), res.ProtoMajor)
 	assert.Equal(t, "second", c.Subprotocol())
 	wantEcho(t, c, websocket.MessageText, []byte("through"))
 	v := b.wantEnd(t, c, id)
-	assert.Equal(t, b.way.back, v.bootstrap)
-	if b.way.back == websocket.HTTP2 {
+	assert.Equal(t, b.way.Back, v.bootstrap)
+	if b.way.Back == websocket.HTTP2 {
 		assert.Equal(t, http.MethodConnect, v.request.Method)
 		assert.Equal(t, "websocket", strings.ToLower(v.request.Header.Get(":protocol")))
 	} else {
@@ -193,7 +188,7 @@ func (b *bridge) testBootstrap(t *testing.T, p proxy) {
 		assert.Equal(t, "websocket", strings.ToLower(v.request.Header.Get("Upgrade")))
 	}
 	assert.Equal(t, b.addr, v.request.Host, "the Host of the client's URL")
-	p.saw(t, b.way, b.proxy)
+	p.Saw(t, b.way, b.proxy)
 }
 
 func (b *bridge) testEcho(t *testing.T) {
@@ -312,13 +307,13 @@ func (b *bridge) testTwenty(t *testing.T) {
 		v := b.wantEnd(t, c.Conn, c.id)
 		carriers[v.request.RemoteAddr] = true
 	}
-	if b.way.front == websocket.HTTP2 {
+	if b.way.Front == websocket.HTTP2 {
 		assert.EqualValues(t, 1, b.tcp.Load(), "connections of the client")
 	} else {
 		assert.EqualValues(t, 20, b.tcp.Load()-before, "connections of the client")
 	}
 	t.Logf("connections to the server: %d", len(carriers))
-	if b.way.back == websocket.HTTP1 {
+	if b.way.Back == websocket.HTTP1 {
 		assert.Len(t, carriers, 20)
 	} else {
 		assert.Len(t, carriers, 1, "connections to the server")
@@ -349,13 +344,99 @@ func (b *bridge) testRequests(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
 		assert.Equal(t, "hello", string(p))
-		assert.Equal(t, int(b.way.front), res.ProtoMajor)
+		assert.Equal(t, int(b.way.Front), res.ProtoMajor)
 		wantEcho(t, c, websocket.MessageText, fmt.Append(nil, i))
 	}
-	if b.way.front == websocket.HTTP2 {
+	if b.way.Front == websocket.HTTP2 {
 		assert.Equal(t, before, b.tcp.Load(), "no connection but the socket's")
 	}
 	b.wantEnd(t, c, id)
+}
+
+// A socket that the server does not read holds up nobody else, neither sockets nor
+// requests, and has lost nothing when the server reads on. A proxy that is known to
+// hold up the others does not always do it, and only until then: what is certain is
+// that nobody loses anything.
+func (b *bridge) testStalled(t *testing.T, known bool) matrix.Result {
+	stalled, _, id := b.open(t, "/stalled", nil, nil)
+	release := sync.OnceFunc(func() { close(b.site.release) })
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	sent, sum := make(chan error, 1), sha256.New()
+	go func() { // ends with ctx at the latest
+		for i := range stalledMessages {
+			p := random(byte(i), 1<<20)
+			sum.Write(p)
+			if err := stalled.Write(ctx, websocket.MessageBinary, p); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	beside := make(chan error, 1)
+	go func() { beside <- b.bustle(ctx) }() // likewise
+	wait := patience
+	if known {
+		wait = 2 * time.Second
+	}
+	select {
+	case err := <-beside:
+		beside <- err
+	case <-time.After(wait):
+		assert.True(t, known, "the others are held up")
+	}
+	select {
+	case err := <-sent:
+		assert.Fail(t, "the server took everything without reading", "%v", err)
+	default:
+	}
+	release()
+	_, p, err := stalled.Read(ctx)
+	require.NoError(t, err)
+	require.NoError(t, <-sent)
+	assert.Equal(t, sum.Sum(nil), p, "what the server has read")
+	require.NoError(t, <-beside)
+	b.wantEnd(t, stalled, id)
+	if known {
+		return "may hold up"
+	}
+	return matrix.OK
+}
+
+// bustle uses a socket and sends requests, by turns.
+func (b *bridge) bustle(ctx context.Context) error {
+	c, _, err := b.dial(ctx, "wss://"+b.addr+"/echo?id=bustle", new(websocket.DialOptions))
+	if err != nil {
+		return err
+	}
+	defer c.CloseNow()
+	for i := range 20 {
+		p := random(byte(i), 10_000)
+		if err := c.Write(ctx, websocket.MessageBinary, p); err != nil {
+			return err
+		}
+		_, q, err := c.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(p, q) {
+			return errors.New("a message has changed")
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+b.addr+"/hello", nil)
+		if err != nil {
+			return err
+		}
+		res, err := b.client.Do(req)
+		if err != nil {
+			return err
+		}
+		if err := res.Body.Close(); err != nil {
+			return err
+		}
+	}
+	return c.Close(ctx, websocket.StatusNormalClosure, "")
 }
 
 // When the server shuts down, each client behind the proxy is told. It comes last,

@@ -5,6 +5,7 @@ package peers
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net"
@@ -56,6 +57,8 @@ type site struct {
 	mu     sync.Mutex
 	visits map[string]*visit
 	came   chan struct{} // closed, and made anew, when a visit has begun
+
+	release chan struct{} // closed when /stalled is to read
 }
 
 // newSite starts a site, with TLS if secure. conf may be nil. It is closed at the end
@@ -68,6 +71,8 @@ func newSite(t *testing.T, id *authority.Identity, secure bool, conf *h2connect.
 		served: make(chan error, 1),
 		visits: make(map[string]*visit),
 		came:   make(chan struct{}),
+
+		release: make(chan struct{}),
 	}
 	s.server = &negotiate.Server{Handler: s.routes(), TLSConfig: id.ServerConfig(), HTTP2: conf, UnencryptedHTTP2: true}
 	go func() { // ends with the server
@@ -96,6 +101,7 @@ func (s *site) routes() *http.ServeMux {
 	mux.HandleFunc("/pings", s.accept(pings))
 	mux.HandleFunc("/close", s.accept(closeAsAsked))
 	mux.HandleFunc("/cut", s.accept(cut))
+	mux.HandleFunc("/stalled", s.accept(s.stalled))
 	mux.HandleFunc("/forbidden", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "as asked", http.StatusForbidden)
 	})
@@ -225,6 +231,28 @@ func closeAsAsked(ctx context.Context, c *websocket.Conn, r *http.Request) error
 		return err
 	}
 	return c.Close(ctx, websocket.StatusCode(code), r.URL.Query().Get("reason"))
+}
+
+// stalledMessages is how many messages stalled reads.
+const stalledMessages = 16
+
+// stalled reads nothing until it is told to, then as many messages as it is meant to
+// get, and answers with the SHA-256 of them all. It does not answer before: HAProxy,
+// with HTTP/2 in front, reads no WINDOW_UPDATE behind data that it has no room for.
+func (s *site) stalled(ctx context.Context, c *websocket.Conn, r *http.Request) error {
+	<-s.release // the test closes it in any case
+	sum := sha256.New()
+	for range stalledMessages {
+		_, p, err := c.Read(ctx)
+		if err != nil {
+			return err
+		}
+		sum.Write(p)
+	}
+	if err := c.Write(ctx, websocket.MessageBinary, sum.Sum(nil)); err != nil {
+		return err
+	}
+	return echo(ctx, c, r)
 }
 
 // cut ends the socket without a word, when it has had one.

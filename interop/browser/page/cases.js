@@ -150,13 +150,22 @@ const cases = {
 
   async refused(name) {
     const seen = [];
-    for (const path of ["/forbidden?status=403", "/forbidden?status=401", "/forbidden?status=503", "/nowhere", "/hello"]) {
+    for (const path of ["/forbidden?status=403", "/forbidden?status=401", "/forbidden?status=503", "/nowhere"]) {
       const socket = new Socket(address(path, name));
       wantEnd(await socket.closed, 1006, "", false);
       want(socket.failed, "no error event");
       seen.push((new URL(socket.ws.url)).pathname);
     }
     return `1006 without reason for ${seen.length} refusals`;
+  },
+
+  // A route that answers 200, and is none for sockets.
+  async "no-socket"(name) {
+    const socket = new Socket(address("/hello", name));
+    const opened = await socket.opened.then(() => true, () => false);
+    const end = await socket.closed;
+    want(!end.clean, describe(end));
+    return `${opened ? "opened" : "not opened"}: ${describe(end)}`;
   },
 
   async origin(name) {

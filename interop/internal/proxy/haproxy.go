@@ -1,6 +1,6 @@
 //go:build unix
 
-package peers
+package proxy
 
 import (
 	"fmt"
@@ -18,13 +18,16 @@ import (
 // haproxy is HAProxy: https://www.haproxy.org.
 type haproxy struct{ path string }
 
-func TestHAProxy(t *testing.T) {
-	path := matrix.Program(t, "HAProxy", "haproxy", "/usr/sbin/haproxy")
-	t.Log(program.Version(t, path, "-v"))
-	runMatrix(t, "HAProxy", haproxy{path})
-	runFailures(t, "HAProxy", haproxy{path})
-	t.Run("not announced", func(t *testing.T) { testNotAnnounced(t, "HAProxy", haproxy{path}) })
+var _ Proxy = haproxy{}
+
+// HAProxy finds HAProxy, or ends the test as [matrix.Missing] does.
+func HAProxy(t testing.TB) Proxy {
+	return haproxy{matrix.Program(t, haproxy{}.Name(), "haproxy", "/usr/sbin/haproxy")}
 }
+
+func (haproxy) Name() string { return "HAProxy" }
+
+func (h haproxy) Version(t testing.TB) string { return program.Version(t, h.path, "-v") }
 
 // haproxyConfig has one thread, so that one connection to the server is enough, and
 // a log of one line a request with the HTTP version that it came by.
@@ -38,9 +41,9 @@ defaults
 	log global
 	log-format "%%HV %%HM %%HU %%ST %%ts"
 	timeout connect 30s
-	timeout client 60s
-	timeout server 60s
-	timeout tunnel 60s
+	timeout client 10m
+	timeout server 10m
+	timeout tunnel 10m
 	http-reuse always
 frontend front
 	bind %s ssl crt "%s" alpn h2,http/1.1
@@ -49,18 +52,20 @@ backend back
 	server ours %s %s
 `
 
-func (h haproxy) serve(t *testing.T, w way, id *authority.Identity, backend string) (*program.Program, string) {
+func (h haproxy) Serve(t testing.TB, w Way, id *authority.Identity, backend string) (*program.Program, string) {
 	bundle, server := id.BundleFile(t), `ssl verify required ca-file "`+id.AuthorityFile(t)+`" `
 	switch {
-	case w.clear:
+	case w.Clear && w.Back == websocket.HTTP2:
 		server = "proto h2 ws h2"
-	case w.back == websocket.HTTP2:
+	case w.Clear:
+		server = ""
+	case w.Back == websocket.HTTP2:
 		server += "alpn h2 ws h2"
 	default:
 		server += "alpn http/1.1 ws h1"
 	}
 	global := ""
-	if w.refusing {
+	if w.Silent {
 		global = "h2-workaround-bogus-websocket-clients"
 	}
 	dir := t.TempDir()
@@ -72,12 +77,15 @@ func (h haproxy) serve(t *testing.T, w way, id *authority.Identity, backend stri
 	})
 }
 
-// saw looks for the HTTP version in the log, which has a line when a socket has
-// ended. Extended CONNECT appears there in the form of an Upgrade.
-func (h haproxy) saw(t *testing.T, w way, p *program.Program) {
-	want := "HTTP/1.1 GET "
-	if w.front == websocket.HTTP2 {
-		want = "HTTP/2.0 GET "
+// HoldsUp: a stream whose buffers are full stops the reading of its connection.
+func (haproxy) HoldsUp(w Way) bool { return w.Front == websocket.HTTP2 }
+
+// Saw looks for the HTTP version. Extended CONNECT appears in the log in the form of
+// an Upgrade.
+func (haproxy) Saw(t testing.TB, w Way, p *program.Program) {
+	if w.Front == websocket.HTTP2 {
+		p.Await(t, "HTTP/2.0 GET ")
+	} else {
+		p.Await(t, "HTTP/1.1 GET ")
 	}
-	p.Await(t, want)
 }
