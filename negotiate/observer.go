@@ -26,7 +26,8 @@ type Observer struct {
 
 	// Refused is called for each opening handshake that ended in a refusal: one
 	// that [Accept] refused, with its reason, or that a server has refused. What
-	// a handler answers without calling Accept is not known.
+	// a handler answers without calling Accept is not known, and a request that
+	// asks for no socket is not a handshake.
 	Refused func(ctx context.Context, r Refusal)
 
 	// FellBack is called when a Dialer goes on to another bootstrap.
