@@ -213,10 +213,27 @@ func (c *Conn) takePart(ev frame.Event) part {
 // fill reads from the stream into the buffer, behind what is not parsed yet.
 func (c *Conn) fill(ctx context.Context) error {
 	in := &c.in
+	if in.r == in.w && len(in.piece) == 0 && in.recv.Remaining() == 0 {
+		if s, ok := c.stream.(lazyReader); ok {
+			in.dropBuffer()
+			n, err := c.readStream(ctx, nil, s)
+			in.w = n
+			return err
+		}
+	}
 	in.makeRoom()
-	n, err := c.readStream(ctx, in.buf[in.w:])
+	n, err := c.readStream(ctx, in.buf[in.w:], nil)
 	in.w += n
 	return err
+}
+
+// Buffer implements what lazyReader asks for.
+func (in *inbound) Buffer() []byte {
+	if in.buf == nil {
+		in.pooled = readBuffers.Get().(*[readBufferSize]byte)
+		in.buf = in.pooled[:]
+	}
+	return in.buf
 }
 
 // makeRoom makes sure that buf has room behind w.
@@ -224,10 +241,7 @@ func (in *inbound) makeRoom() {
 	if in.r == in.w && in.pooled == nil {
 		in.dropBuffer() // the bytes given to New have been parsed
 	}
-	if in.buf == nil {
-		in.pooled = readBuffers.Get().(*[readBufferSize]byte)
-		in.buf = in.pooled[:]
-	}
+	in.Buffer()
 	if in.r > 0 {
 		in.w = copy(in.buf, in.buf[in.r:in.w])
 		in.r = 0
@@ -239,8 +253,9 @@ func (in *inbound) makeRoom() {
 
 // readStream reads at least one byte of the stream into p, or returns an error:
 // ctx's, which leaves everything as it is, or the one that the Conn ended with.
-// An error that comes together with bytes is kept for the next call.
-func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
+// An error that comes together with bytes is kept for the next call. With lazy, the
+// stream, it reads into in.Buffer instead of p.
+func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int, err error) {
 	in := &c.in
 	if in.err != nil {
 		return 0, c.inputEnded(in.err)
@@ -251,7 +266,11 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 		defer c.readInterrupt.end(ctx)
 	}
 	for {
-		n, err := c.stream.Read(p)
+		if lazy != nil {
+			n, err = lazy.ReadLazy(in)
+		} else {
+			n, err = c.stream.Read(p)
+		}
 		if n > 0 {
 			c.received(n)
 			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

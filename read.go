@@ -248,7 +248,7 @@ func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
 	if int64(len(room)) > rest {
 		room = room[:rest]
 	}
-	n, err := c.readStream(ctx, room)
+	n, err := c.readStream(ctx, room, nil)
 	if err != nil {
 		return err
 	}

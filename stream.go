@@ -100,3 +100,11 @@ type buffersWriter interface {
 	// Write does, n counting both.
 	WriteBuffers(header, payload []byte) (n int64, err error)
 }
+
+// A lazyReader is a [Stream] that wants a buffer only when it has something to
+// put there, so that a read that waits holds none.
+type lazyReader interface {
+	// ReadLazy is Read into what b.Buffer returns. It calls that once at most,
+	// with something to read, and not after it has returned.
+	ReadLazy(b interface{ Buffer() []byte }) (n int, err error)
+}

@@ -23,6 +23,7 @@ type receiver struct {
 
 	dst  []byte // what the blocked read wants filled; nil if none is blocked
 	done int    // how much of dst has been filled
+	lazy lazy   // where dst comes from, if a blocked read has none yet
 
 	consumed int64 // bytes read from waiting or past it
 
@@ -42,6 +43,9 @@ type pushTarget = interface {
 	Take(p []byte) (taken, more bool)
 	Resume()
 }
+
+// lazy yields a read's buffer when there is something to put there.
+type lazy = interface{ Buffer() []byte }
 
 // A fate is what becomes of delivered bytes.
 type fate uint8
@@ -75,13 +79,16 @@ func (r *receiver) deliver(p []byte) (f fate, buffered int, increment uint32, co
 		return fateKept, 0, r.giveLocked(len(p)), false
 	}
 	consumed = r.waiting.len() == 0
-	if r.pushing && !r.busy && r.dst == nil {
+	if r.pushing && !r.busy && r.dst == nil && r.lazy == nil {
 		r.busy = true
 		if consumed && r.owner.c.inline(r.owner) {
 			return fateTaken, 0, 0, true
 		}
 		r.waiting.append(p)
 		return fateServe, len(p), 0, consumed
+	}
+	if r.lazy != nil && consumed && len(p) > 0 {
+		r.dst, r.lazy = r.lazy.Buffer(), nil
 	}
 	if r.dst != nil && consumed {
 		n := copy(r.dst[r.done:], p)
@@ -155,9 +162,10 @@ func (r *receiver) giveLocked(n int) (increment uint32) {
 	return increment
 }
 
-// read waits for bytes and moves them to p. Besides it returns how many of them
-// had been waiting, and the credit to announce.
-func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err error) {
+// read waits for bytes and moves them to p, or to b's buffer if b is not nil.
+// Besides it returns how many of them had been waiting, and the credit to
+// announce.
+func (r *receiver) read(p []byte, b lazy) (n, unbuffered int, increment uint32, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.waiting.len() == 0 {
@@ -167,10 +175,10 @@ func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err erro
 		if r.deadline.passed() {
 			return 0, 0, 0, os.ErrDeadlineExceeded
 		}
-		if len(p) == 0 {
+		if len(p) == 0 && b == nil {
 			return 0, 0, 0, nil
 		}
-		if n := r.await(p); n > 0 {
+		if n := r.await(p, b); n > 0 {
 			r.consumed += int64(n)
 			return n, 0, r.giveLocked(n), nil
 		}
@@ -178,22 +186,25 @@ func (r *receiver) read(p []byte) (n, unbuffered int, increment uint32, err erro
 	if r.deadline.passed() {
 		return 0, 0, 0, os.ErrDeadlineExceeded
 	}
+	if b != nil {
+		p = b.Buffer()
+	}
 	n = r.waiting.read(p)
 	r.consumed += int64(n)
 	return n, n, r.giveLocked(n), nil
 }
 
-// await blocks until something happens, and returns how much of p has been
-// filled meanwhile. A second reader, which the contract does not allow, only
-// waits.
-func (r *receiver) await(p []byte) (n int) {
-	if r.dst != nil {
+// await blocks until something happens, and returns how much of p, or of b's
+// buffer, has been filled meanwhile. A second reader, which the contract does not
+// allow, only waits.
+func (r *receiver) await(p []byte, b lazy) (n int) {
+	if r.dst != nil || r.lazy != nil {
 		r.deadline.wait(&r.cond)
 		return 0
 	}
-	r.dst, r.done = p, 0
+	r.dst, r.lazy, r.done = p, b, 0
 	r.deadline.wait(&r.cond)
-	n, r.dst = r.done, nil
+	n, r.dst, r.lazy = r.done, nil, nil
 	return n
 }
 

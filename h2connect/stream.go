@@ -61,8 +61,13 @@ type stream struct {
 var _ websocket.Stream = (*stream)(nil)
 
 // Read implements websocket.Stream.
-func (st *stream) Read(p []byte) (int, error) {
-	n, unbuffered, increment, err := st.recv.read(p)
+func (st *stream) Read(p []byte) (int, error) { return st.read(p, nil) }
+
+// ReadLazy is Read into a buffer that b yields once there is something to read.
+func (st *stream) ReadLazy(b lazy) (int, error) { return st.read(nil, b) }
+
+func (st *stream) read(p []byte, b lazy) (int, error) {
+	n, unbuffered, increment, err := st.recv.read(p, b)
 	if unbuffered > 0 || increment > 0 {
 		st.c.consumed(st, unbuffered, increment)
 	}

@@ -54,7 +54,8 @@ type stream struct {
 
 	// Of the reader.
 	in      deframer
-	readErr error // final
+	readErr error    // final
+	first   [16]byte // what a message begins with
 
 	mu       sync.Mutex
 	writing  bool // a write is in progress
@@ -99,6 +100,16 @@ func (s *stream) Read(p []byte) (int, error) {
 		// Frames without payload: the deframer bounds how many.
 	}
 	return 0, nil
+}
+
+// ReadLazy is Read into a buffer that b yields once there is something to read:
+// the first bytes are waited for in a small one.
+func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
+	n, err := s.Read(s.first[:])
+	if n == 0 {
+		return 0, err
+	}
+	return copy(b.Buffer(), s.first[:n]), err
 }
 
 // violated answers a violation of the peer's and returns the final error.
