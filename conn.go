@@ -84,6 +84,7 @@ type Conn struct {
 	isGone     bool
 	finishing  bool            // both Close frames have passed, or we gave up on the peer
 	closing    <-chan struct{} // of the local Close, see beginClose; nil before one
+	later      *laterQueue     // of Broadcast; nil before the first
 	goodbye    *goodbye        // of CloseWrite, nil before one
 	handshaken chan struct{}   // closed when the local closing handshake has its result
 	closeErr   error           // that result

@@ -108,6 +108,12 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		return err
 	}
 	defer c.unlockOutput()
+	return c.writePreparedFrame(ctx, h, e)
+}
+
+// writePreparedFrame writes e, whose header is h. The caller holds the output gate,
+// and the message gate if e is compressed.
+func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *preparedFrame) error {
 	if c.client {
 		err := c.writeFrame(ctx, h, e.payload)
 		if err == nil && h.RSV1 {

@@ -108,3 +108,13 @@ type lazyReader interface {
 	// with something to read, and not after it has returned.
 	ReadLazy(b interface{ Buffer() []byte }) (n int, err error)
 }
+
+// A laterWriter is a [Stream] that shares its connection with others, and on which
+// what is written to many of them can be sent together.
+type laterWriter interface {
+	// WriteLater takes all of p, a copy of it, and reports that it has, or
+	// nothing if that would mean to wait or to hold much more than what is there
+	// already. It is sent when Flush of what it returns is called, at the latest.
+	// That is the same value for all streams of a connection, and comparable.
+	WriteLater(p []byte) (flusher interface{ Flush() }, taken bool)
+}

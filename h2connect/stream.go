@@ -127,6 +127,25 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	return s.taken, os.ErrDeadlineExceeded
 }
 
+// WriteLater takes p without waiting and without sending it: see package
+// websocket. What is taken beyond sendBuffer is no more than one message.
+func (st *stream) WriteLater(p []byte) (interface{ Flush() }, bool) {
+	c, s := st.c, &st.send
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.writing || st.writable() != nil || s.pending() > 0 && s.pending()+len(p) > sendBuffer {
+		return c, false
+	}
+	s.buffered.append(p)
+	c.sched.enqueue(st)
+	c.pump()
+	st.watchStall()
+	if len(c.out) >= batchBytes {
+		c.flush()
+	}
+	return c, true
+}
+
 // writable returns why nothing can be written, nil if it can. c.mu is held.
 func (st *stream) writable() error {
 	s := &st.send

@@ -63,6 +63,13 @@ func (c *conn) flush() {
 	go c.flushRest()
 }
 
+// Flush sends what has been left behind by stream.WriteLater.
+func (c *conn) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flush()
+}
+
 // flushRest writes until nothing is left. It is started by flush, has been made
 // the connection's flusher by it, and ends when there is nothing to send or the
 // connection is cut, which happens at the latest when the peer has accepted

@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,4 +98,118 @@ func TestPreparedMessagesAreBroadcastOverAllTransports(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// numbered returns the messages of the broadcasts below.
+func numbered(i int) []byte { return append(fmt.Appendf(nil, "%4d", i), make([]byte, 50_000)...) }
+
+// An audience are sockets of one server, in Handler mode, and their clients.
+type audience struct {
+	servers, clients []*websocket.Conn
+}
+
+func (tr transport) audience(t *testing.T, n int) audience {
+	tr = tr.negotiated(t) // sockets share connections
+	accepted := make(chan *websocket.Conn, 1)
+	authority := tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+		if assert.NoError(t, c.Handle(&calls{})) {
+			accepted <- c
+		}
+	}))
+	var a audience
+	for range n {
+		c := tr.mustDial(t, authority, nil)
+		t.Cleanup(func() { c.CloseNow() })
+		a.servers, a.clients = append(a.servers, <-accepted), append(a.clients, c)
+	}
+	return a
+}
+
+// listen reads numbered messages until the socket ends, and returns how many.
+func listen(c *websocket.Conn, heard chan<- struct{}) <-chan int {
+	return begin(func() int {
+		for i := 0; ; i++ {
+			_, p, err := c.Read(context.Background())
+			if err != nil || !bytes.Equal(p, numbered(i)) {
+				return i
+			}
+			if heard != nil {
+				heard <- struct{}{}
+			}
+		}
+	})
+}
+
+// A socket whose peer does not read is dealt with as the policy says, and all
+// others get every message, in order.
+func TestBroadcastDoesNotWaitForSlowReceivers(t *testing.T) {
+	const healthy, most = 3, 2000
+	for name, slow := range map[string]websocket.SlowReceiver{"misses": websocket.SlowMisses, "ends": websocket.SlowEnds} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, tr transport) {
+				a := tr.audience(t, 1+healthy) // the first does not read
+				heard := make(chan struct{}, healthy)
+				var counts []<-chan int
+				for _, c := range a.clients[1:] {
+					counts = append(counts, listen(c, heard))
+				}
+				rounds, written, missed := 0, 0, 0
+				for after := 3; after > 0 && rounds < most; rounds++ {
+					m, err := websocket.NewPreparedMessage(websocket.MessageBinary, numbered(rounds))
+					require.NoError(t, err)
+					w, n := websocket.Broadcast(context.Background(), m, slices.Values(a.servers), slow)
+					if missed > 0 {
+						after--
+						assert.GreaterOrEqual(t, w, healthy)
+					}
+					written, missed = written+w, missed+n
+					for range healthy {
+						<-heard
+					}
+				}
+				if slow == websocket.SlowEnds {
+					assert.Equal(t, 1, missed, "it is passed over afterwards")
+					ce := wantEnd(t, a.servers[0].Ping(soon(t)), 1006, false)
+					assert.ErrorIs(t, ce, net.ErrClosed)
+				} else {
+					assert.Equal(t, rounds*(1+healthy), written+missed)
+				}
+				for i, c := range a.servers[1:] {
+					require.NoError(t, c.Close(soon(t), 1000, ""))
+					assert.Equal(t, rounds, <-counts[i])
+				}
+			})
+		})
+	}
+}
+
+// With SlowWaits nobody misses anything; a context ends the waiting.
+func TestBroadcastWaitsForSlowReceivers(t *testing.T) {
+	onEach(t, func(t *testing.T, tr transport) {
+		const rounds, healthy = 200, 2
+		a := tr.audience(t, 1+healthy)
+		heard := make(chan struct{}, rounds*healthy)
+		var counts []<-chan int
+		for _, c := range a.clients[1:] {
+			counts = append(counts, listen(c, heard))
+		}
+		all := begin(func() (missed int) {
+			for i := range rounds {
+				m, err := websocket.NewPreparedMessage(websocket.MessageBinary, numbered(i))
+				if !assert.NoError(t, err) {
+					return -1
+				}
+				_, n := websocket.Broadcast(context.Background(), m, slices.Values(a.servers), websocket.SlowWaits)
+				missed += n
+			}
+			return missed
+		})
+		<-heard
+		counts = append([]<-chan int{listen(a.clients[0], nil)}, counts...)
+		assert.Zero(t, <-all)
+		for i, c := range a.servers {
+			require.NoError(t, c.Close(soon(t), 1000, ""))
+			assert.Equal(t, rounds, <-counts[i])
+		}
+	})
 }
