@@ -37,6 +37,9 @@ type ClientConn struct {
 func newClientConn(nc net.Conn, limits Limits, t *Transport) *ClientConn {
 	limits.ReadIdle = cmp.Or(limits.ReadIdle, clientReadIdle)
 	c := newConn(nc, clientSide, limits)
+	if t != nil {
+		c.hits = &t.hits
+	}
 	cc := &ClientConn{c: c, t: t, changed: make(chan struct{}), over: make(chan struct{})}
 	c.role = cc
 	c.mu.Lock()

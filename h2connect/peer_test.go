@@ -29,8 +29,10 @@ type peer struct {
 	ours *conn // the engine's end
 	conf *Server
 	srv  *server // what a client's peer is connected to
-	done chan struct{}
-	log  *logBuffer
+
+	client *ClientConn // what a server's peer is connected to
+	done   chan struct{}
+	log    *logBuffer
 
 	noAcks bool // acknowledgements of SETTINGS are passed over
 }
@@ -91,9 +93,21 @@ func (p *peer) hits(name string) int64 { return p.conf.Stats().LimitHits[name] }
 // serverOf plays a server to a client of ours over memory.
 func serverOf(t testing.TB, limits Limits) (*peer, *ClientConn) {
 	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+	return serverTo(t, theirs, newClientConn(ours.NetConn(), limits.withDefaults(), nil))
+}
+
+// serverOfTransport plays a server to a connection of tr's.
+func serverOfTransport(t testing.TB, tr *Transport) *peer {
+	ours, theirs := wstest.Pipe(wstest.PipeOptions{})
+	cc, err := tr.NewClientConn(ours.NetConn())
+	require.NoError(t, err)
+	p, _ := serverTo(t, theirs, cc)
+	return p
+}
+
+func serverTo(t testing.TB, theirs *wstest.PipeStream, cc *ClientConn) (*peer, *ClientConn) {
 	p := newPeer(t, theirs.NetConn())
-	cc := newClientConn(ours.NetConn(), limits.withDefaults(), nil)
-	p.ours = cc.c
+	p.ours, p.client = cc.c, cc
 	go func() {
 		defer close(p.done)
 		<-cc.Done()

@@ -26,7 +26,7 @@ func (cc *ClientConn) more(st *stream, b *block) error {
 	case x.final && x.socket && st.isSocket():
 		return streamViolation(http2.ErrCodeProtocol, "HEADERS on a socket's stream") // RFC 9113 §8.5
 	case b.tooLarge:
-		return streamViolation(http2.ErrCodeCancel, "the response's header is too large")
+		return streamViolation(http2.ErrCodeCancel, "the response's header is too large").passed(b.limit)
 	case x.final:
 		return cc.trailer(st, b)
 	}

@@ -2,17 +2,17 @@ package h2connect
 
 import "sync/atomic"
 
-// Stats is what a [Server] does at a moment and what it has met so far.
+// Stats is what a [Server] or a [Transport] does at a moment and what it has met
+// so far.
 type Stats struct {
 	// Connections is how many HTTP/2 connections are open, Streams how many
-	// streams they have. A stream counts until its handler has returned, and
-	// Sockets is how many of the streams are open WebSockets.
+	// streams they have. A server's stream counts until its handler has
+	// returned. Sockets is how many of the streams are open WebSockets.
 	Connections int
 	Streams     int
 	Sockets     int
 
-	// LimitHits is how often each limit has been met since the server was
-	// configured, by the name of its field in [Limits]; ResetBurst and
+	// LimitHits is how often each limit has been met so far, by the name of its field in [Limits]; ResetBurst and
 	// GlitchBurst stand for their rates too. A limit that was never met is not
 	// in it. The debug data of a GOAWAY frame that a limit caused begins with
 	// the same name. The map is the caller's.
@@ -44,17 +44,35 @@ func (s *server) addStats(total *Stats) {
 	s.hits.addTo(total.LimitHits)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	total.Connections += len(s.conns)
 	for sc := range s.conns {
-		sc.c.mu.Lock()
-		total.Streams += sc.c.slots
-		for _, st := range sc.c.streams {
-			if st.socket {
-				total.Sockets++
-			}
-		}
-		sc.c.mu.Unlock()
+		total.add(sc.c)
 	}
+}
+
+// Stats returns a snapshot of the connections in the pool, and of the limits that
+// the servers of all connections have met, those of NewClientConn included. It
+// looks at every connection, so it is for monitoring, not for every request. It
+// may be called from any goroutine.
+func (t *Transport) Stats() Stats {
+	total := Stats{LimitHits: make(map[string]int64)}
+	t.hits.addTo(total.LimitHits)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, conns := range t.conns {
+		for _, cc := range conns {
+			total.add(cc.c)
+		}
+	}
+	return total
+}
+
+// add counts what is open on a connection.
+func (s *Stats) add(c *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Connections++
+	s.Streams += c.slots
+	s.Sockets += c.sockets
 }
 
 // A limit is one field of Limits, or two that belong together.

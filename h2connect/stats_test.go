@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"reflect"
@@ -164,4 +165,111 @@ func TestLimitsOfStreamsAndOfTimeAreCounted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client counts the limits that its servers meet, as a server does.
+func TestTransportCountsLimits(t *testing.T) {
+	request := func(p *peer) {
+		p.wantHeaders(1, true, "the request")
+	}
+	for _, tt := range []struct {
+		limit string
+		do    func(p *peer)
+	}{
+		{"HeaderBytes", func(p *peer) {
+			request(p)
+			p.headers(1, true, ":status", "200", "a", strings.Repeat("v", 8200), "b", strings.Repeat("w", 8200))
+			p.wantReset(1, http2.ErrCodeCancel, "")
+		}},
+		{"HeaderFields", func(p *peer) {
+			request(p)
+			p.nc.Write(raw(http2.FrameHeaders, 5, 1, append(p.block(":status", "200", "a", "b"), bytes.Repeat([]byte{0x80 | 62}, 300)...)))
+			p.wantReset(1, http2.ErrCodeCancel, "")
+		}},
+		{"Continuations", func(p *peer) {
+			request(p)
+			p.nc.Write(raw(http2.FrameHeaders, 0, 1, p.block(":status", "200")))
+			for range 9 {
+				p.nc.Write(raw(http2.FrameContinuation, 0, 1, nil))
+			}
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, ""), "Continuations: ")
+		}},
+		{"FrameSize", func(p *peer) {
+			p.nc.Write(raw(http2.FrameData, 0, 1, make([]byte, 16385)))
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeFrameSize, ""), "FrameSize: ")
+		}},
+		{"Settings", func(p *peer) {
+			p.nc.Write(raw(http2.FrameSettings, 0, 0, bytes.Repeat(setting(0x99, 1), 33)))
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, ""), "Settings: ")
+		}},
+		{"GlitchBurst", func(p *peer) {
+			p.attack(11_000, always(raw(0xfa, 0, 0, nil)))
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, ""), "GlitchBurst: ")
+		}},
+		{"ResetBurst", func(p *peer) {
+			request(p)
+			p.attack(2_000, always(raw(http2.FrameRSTStream, 0, 1, word(8))))
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, ""), "ResetBurst: ")
+		}},
+		{"EmptyData", func(p *peer) {
+			request(p)
+			p.headers(1, false, ":status", "200")
+			for range 101 {
+				p.fr.WriteData(1, false, nil)
+			}
+			assert.Contains(p.t, p.wantGoAway(http2.ErrCodeEnhanceYourCalm, ""), "EmptyData: ")
+		}},
+		{"StreamWindow", func(p *peer) {
+			request(p)
+			p.headers(1, false, ":status", "200")
+			for range 5 {
+				p.fr.WriteData(1, false, make([]byte, 16384))
+			}
+			p.wantReset(1, http2.ErrCodeFlowControl, "")
+		}},
+		{"PingTimeout", func(p *peer) {
+			request(p)
+			p.nc.SetReadDeadline(time.Time{})
+			io.Copy(io.Discard, p.nc)
+		}},
+		{"Idle", func(p *peer) {
+			request(p)
+			p.headers(1, true, ":status", "204")
+			p.nc.SetReadDeadline(time.Time{})
+			io.Copy(io.Discard, p.nc)
+		}},
+	} {
+		t.Run(tt.limit, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &Transport{}
+				p := serverOfTransport(t, tr)
+				p.fr.WriteSettings()
+				p.settle()
+				go func() {
+					// The content is not read: some limits are about that.
+					if resp, err := p.client.RoundTrip(getRequest(context.Background())); err == nil {
+						<-p.done
+						resp.Body.Close()
+					}
+				}()
+				tt.do(p)
+				p.nc.SetReadDeadline(time.Time{})
+				assert.Equal(t, map[string]int64{tt.limit: 1}, tr.Stats().LimitHits)
+				p.hangUp()
+			})
+		})
+	}
+}
+
+func TestTransportStatsCountWhatIsOpen(t *testing.T) {
+	s := startTLS(t, nil, socketHandler())
+	tr := testTransport(t)
+	assert.Equal(t, Stats{LimitHits: map[string]int64{}}, tr.Stats())
+	a, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
+	require.NoError(t, err)
+	_, _, err = tr.Dial(testContext(t), s.url("/ws"), nil)
+	require.NoError(t, err)
+	assert.Equal(t, Stats{Connections: 1, Streams: 2, Sockets: 2, LimitHits: map[string]int64{}}, tr.Stats())
+	require.NoError(t, a.CloseNow())
+	require.Eventually(t, func() bool { return tr.Stats().Sockets == 1 && tr.Stats().Streams == 1 }, 10*time.Second, time.Millisecond)
 }

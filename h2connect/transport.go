@@ -64,6 +64,7 @@ type Transport struct {
 	conns  map[string][]*ClientConn // by keyOf
 	dials  map[string]*dialing
 	over   *overlay // the http.Transport that dials for this one, nil for none
+	hits   hits     // of all connections
 }
 
 // A dialing is a connection that is being opened for whoever needs it. It is
