@@ -64,6 +64,11 @@
 //
 //   - PING of a silent server (Limits.ReadIdle): it is the default. Limits.Idle:
 //     there is a default here too.
+//   - A request's cookies stay one field. Connection-specific fields of a request
+//     are left out, not refused; and content that comes for HEAD all the same is
+//     an error for who reads it.
+//   - A request that is cancelled is reset, and no PING goes with a reset:
+//     Limits.ReadIdle finds out whether the server lives.
 //   - After a RST_STREAM with PROTOCOL_ERROR a request is not sent again: the
 //     server may have acted on it. Other retries happen at once, without waiting
 //     in between, because their cause is one connection's.

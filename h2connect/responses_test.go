@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -508,4 +509,53 @@ func TestContentMayBeReadWhileTheResponseIsWritten(t *testing.T) {
 		assert.True(t, ok)
 		p.hangUp()
 	}
+}
+
+// A field section of any size goes out, in as many frames as it takes.
+func TestLargeResponseHeadersGoOutInContinuations(t *testing.T) {
+	p := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		for i := range 5000 {
+			w.Header().Set(fmt.Sprintf("X-Header-%d", i), fmt.Sprintf("value %d", i))
+		}
+	}, get("/")...)
+	h, ok := p.next("HEADERS").(*http2.HeadersFrame)
+	require.True(t, ok)
+	assert.True(t, h.StreamEnded())
+	assert.False(t, h.HeadersEnded())
+	block := bytes.Clone(h.HeaderBlockFragment())
+	for ended := false; !ended; {
+		c, ok := p.next("CONTINUATION").(*http2.ContinuationFrame)
+		require.True(t, ok)
+		assert.LessOrEqual(t, c.Length, uint32(maxFrame))
+		block, ended = append(block, c.HeaderBlockFragment()...), c.HeadersEnded()
+	}
+	fields, err := p.dec.DecodeFull(block)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, len(fields), 5000)
+	p.wantAlive("and nothing else")
+}
+
+// The end of a response needs no window (RFC 9113 §6.9.1).
+func TestEndOfAResponseNeedsNoWindow(t *testing.T) {
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+	}))
+	p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	p.headers(1, true, get("/")...)
+	p.wantStatus(1, "200", false, "flushed")
+	p.wantData(1, "", true, "the end")
+}
+
+// A handler whose client has gone learns it from its next writes.
+func TestWritesToAClientThatHasGoneFail(t *testing.T) {
+	failed := make(chan error, 1)
+	p := ask(t, func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		_, err := w.Write(make([]byte, 1<<20))
+		failed <- err
+	}, get("/")...)
+	p.wantAlive("the request has been taken")
+	p.nc.Close()
+	_, ok := errors.AsType[*ConnError](<-failed)
+	assert.True(t, ok)
 }
