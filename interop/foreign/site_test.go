@@ -187,7 +187,9 @@ func (s *site) accept(o *websocket.AcceptOptions, talk func(context.Context, *we
 		}
 		defer c.CloseNow()
 		entry := s.enter(r, c)
-		s.leave(entry, c, talk(r.Context(), c))
+		// The request's own context ends with the stream: a read that begins
+		// after that tells of the context, not of how the socket ended.
+		s.leave(entry, c, talk(context.WithoutCancel(r.Context()), c))
 	}
 }
 
