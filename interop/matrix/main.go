@@ -21,25 +21,26 @@ import (
 
 func main() {
 	results := flag.String("results", "", "directory that the suites have left their results in (INTEROP_RESULTS); empty: print what is expected")
+	complete := flag.Bool("complete", false, "a suite that has left no results is a difference")
 	update := flag.Bool("update", false, "write expected.json and the README's table")
 	markdown := flag.Bool("markdown", false, "print Markdown too")
 	expected := flag.String("expected", "expected.json", "path of the expected matrix")
 	readme := flag.String("readme", "../README.md", "path of the file that holds the matrix in Markdown")
 	flag.Parse()
-	if err := run(*results, *expected, *readme, *update, *markdown); err != nil {
+	if err := run(*results, *expected, *readme, *complete, *update, *markdown); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(results, path, readme string, update, markdown bool) error {
+func run(results, path, readme string, complete, update, markdown bool) error {
 	expected, err := matrix.Load(path)
 	if err != nil {
 		return err
 	}
 	shown, differs := expected, false
 	if results != "" {
-		if shown, differs, err = compare(results, expected, update); err != nil {
+		if shown, differs, err = compare(results, expected, complete, update); err != nil {
 			return err
 		}
 	}
@@ -69,10 +70,16 @@ func run(results, path, readme string, update, markdown bool) error {
 
 // compare prints where the results differ from what is expected, which it
 // changes if update is set, and returns all that was found.
-func compare(dir string, expected matrix.Cells, update bool) (found matrix.Cells, differs bool, err error) {
+func compare(dir string, expected matrix.Cells, complete, update bool) (found matrix.Cells, differs bool, err error) {
 	suites, err := matrix.LoadFound(dir)
 	if err != nil {
 		return nil, false, err
+	}
+	if complete {
+		for _, suite := range matrix.Absent(expected, suites) {
+			fmt.Printf("%s: no results\n", suite)
+			differs = true
+		}
 	}
 	found = make(matrix.Cells)
 	for _, f := range suites {

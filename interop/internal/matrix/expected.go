@@ -137,6 +137,18 @@ func (f *Found) Compare(expected Cells) []string {
 	return diff
 }
 
+// Absent returns the suites that are expected and have left nothing.
+func Absent(expected Cells, found []*Found) []string {
+	suites := make(map[string]bool)
+	for r := range expected {
+		suites[r.Suite] = true
+	}
+	for _, f := range found {
+		delete(suites, f.Suite)
+	}
+	return slices.Sorted(maps.Keys(suites))
+}
+
 // Update puts what was found into expected. Cells that were not found again go,
 // unless not everything was looked for. A failed test's cell is an error, and
 // nothing is changed.

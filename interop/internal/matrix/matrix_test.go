@@ -53,6 +53,11 @@ func TestCompareFindsEveryKindOfDifference(t *testing.T) {
 	}
 }
 
+func TestAbsentNamesTheSuitesThatWereNotRun(t *testing.T) {
+	assert.Equal(t, []string{"elsewhere"}, Absent(expected(), []*Found{{Suite: "s"}}))
+	assert.Empty(t, Absent(expected(), []*Found{{Suite: "s"}, {Suite: "elsewhere"}, {Suite: "new"}}))
+}
+
 func TestUpdateMakesTheDifferenceGo(t *testing.T) {
 	all := expected()
 	found := Found{Suite: "s", Cells: Cells{one: {Echo: "none"}}}
