@@ -22,7 +22,9 @@ var (
 )
 
 // An unprocessed error is a failure of a request that the server has certainly
-// not acted upon: it may be sent again (RFC 9114 §4.1.1, §5.2).
+// not acted upon: it may be sent again (RFC 9114 §4.1.1, §5.2). The opening of a
+// socket on a connection that has died is as good: nobody has seen anything of it
+// yet.
 type unprocessed struct{ error }
 
 func (e unprocessed) Unwrap() error { return e.error }
@@ -102,6 +104,7 @@ func (c *clientConn) shakeHands(ctx context.Context, qs *quic.Stream, req *http.
 	defer cancel(nil)
 	c.announce(qs.StreamID(), cancel)
 	defer c.settle(qs.StreamID())
+	defer c.expectLife(cancel)()
 	// From here on the end of ctx is a deadline of the stream that has passed.
 	stop := context.AfterFunc(ctx, func() { _ = qs.SetDeadline(longAgo) })
 	resp, err := c.exchange(ctx, qs, req)
@@ -127,6 +130,26 @@ func (c *clientConn) announce(id quic.StreamID, cancel context.CancelCauseFunc) 
 	if c.goneAway && id >= c.limit {
 		cancel(errGoneAway)
 	}
+}
+
+// answerTime is how long nothing at all may come after a socket has been asked for,
+// not even an acknowledgement, which a live peer sends within milliseconds (RFC
+// 9000 §13.2.1). QUIC itself takes until its idle timeout to find out that a path
+// is dead.
+const answerTime = 2 * time.Second
+
+var errSilent = errors.New("the server has fallen silent")
+
+// expectLife passes the connection over, and ends the handshake, if nothing comes
+// in answerTime. The function that it returns ends the watch.
+func (c *clientConn) expectLife(cancel context.CancelCauseFunc) (stop func() bool) {
+	before := c.qc.ConnectionStats().PacketsReceived
+	return time.AfterFunc(answerTime, func() {
+		if c.qc.ConnectionStats().PacketsReceived == before {
+			c.endAfterUse() // what is on it may find out more
+			cancel(errSilent)
+		}
+	}).Stop
 }
 
 func (c *clientConn) settle(id quic.StreamID) {
@@ -218,8 +241,8 @@ func (c *clientConn) abandon(ctx context.Context, qs *quic.Stream, err error) er
 		}
 		return &websocket.HandshakeError{Reason: fe.text, Err: cause}
 	}
-	if context.Cause(ctx) == errGoneAway {
-		return unprocessed{errGoneAway}
+	if cause := context.Cause(ctx); cause == errGoneAway || cause == errSilent {
+		return unprocessed{cause}
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("waiting for the server's answer: %w", context.Cause(ctx))

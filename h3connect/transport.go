@@ -71,7 +71,8 @@ const (
 //
 // The wait ends with ctx, or after o.Limits.Handshake. A request that the server
 // has certainly not acted upon, because it is shutting down for example, is sent
-// once more on another connection (RFC 9114 §4.1.1, §5.2). o may be nil.
+// once more on another connection (RFC 9114 §4.1.1, §5.2), and so is one on a
+// connection on which nothing has come for two seconds since. o may be nil.
 func (t *Transport) Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
 	ws, _, resp, err := t.dial(ctx, url, o)
 	return ws, resp, err
