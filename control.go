@@ -101,14 +101,13 @@ func (b *bucket) take(clock func() time.Duration) bool {
 type pendingPong struct {
 	pending atomic.Bool // guarded by mu for writing
 	mu      sync.Mutex
-	n       int
-	payload [frame.MaxControlPayload]byte
+	payload []byte // as much memory as the Pings of this peer have needed
 }
 
 func (p *pendingPong) set(payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.n = copy(p.payload[:], payload)
+	p.payload = append(p.payload[:0], payload...)
 	p.pending.Store(true)
 }
 
@@ -119,7 +118,7 @@ func (p *pendingPong) take(b []byte) ([]byte, bool) {
 	if !p.pending.Swap(false) {
 		return b, false
 	}
-	return append(b, p.payload[:p.n]...), true
+	return append(b, p.payload...), true
 }
 
 // pingSize is the number of random bytes in a Ping of ours. A peer cannot answer

@@ -67,6 +67,7 @@ func (c *Conn) Handle(h Handler) error {
 			c.handling.Store(nil)
 			return err
 		}
+		c.onHandle = nil // and what it holds
 	}
 	if x.pusher != nil {
 		x.push()

@@ -35,14 +35,17 @@ type outbound struct {
 	streaming bool        // a Writer holds the message gate
 	err       *CloseError // why writing failed, for later writes
 	header    [frame.MaxHeaderSize]byte
-	keys      [64]byte // random bytes for masking keys
-	left      int      // how many of keys are unused
+	keys      *[64]byte // random bytes for a client's masking keys; nil before the first
+	left      int       // how many of keys are unused
 }
 
 // key returns a fresh masking key. "The masking key needs to be unpredictable"
 // (RFC 6455 §5.3): each is four bytes of crypto/rand, used once.
 func (o *outbound) key() (key [4]byte) {
 	if o.left == 0 {
+		if o.keys == nil {
+			o.keys = new([64]byte)
+		}
 		rand.Read(o.keys[:])
 		o.left = len(o.keys)
 	}

@@ -278,6 +278,7 @@ func (sc *serverConn) handled(w *responseWriter) {
 	c, st := sc.c, w.st
 	st.cancel(errHandlerDone)
 	c.mu.Lock()
+	st.cancel = nil // a socket may outlive its handler, without its request
 	sc.running--
 	sc.unhandled(st)
 	for len(sc.backlog) > 0 && sc.running < c.limits.ConcurrentStreams {
