@@ -16,7 +16,8 @@
 //	}
 //
 // Accept itself refuses more than 256 fields or 16 KiB of them. ReadTimeout and
-// WriteTimeout do not reach a socket, and Shutdown does not know of sockets.
+// WriteTimeout do not reach a socket, and Shutdown does not know of sockets:
+// negotiate.Drain makes one that does.
 //
 // # Clients
 //

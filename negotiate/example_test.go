@@ -140,3 +140,42 @@ func ExampleReconnector() {
 	// socket 3: hello
 	// <nil>
 }
+
+// A plain http.Server that says goodbye to its sockets, and an Observer that hears
+// of it.
+func ExampleDrain() {
+	closed := make(chan string, 1)
+	observer := &negotiate.Observer{
+		Closed: func(_ context.Context, s negotiate.SocketInfo, e negotiate.SocketEnd) {
+			closed <- fmt.Sprint(s.Bootstrap, " closed with ", e.Err.Code, " after ", e.Stats.MessagesRead, " message")
+		},
+	}
+	srv := &http.Server{Handler: negotiate.Observe(http.HandlerFunc(echoHandler), observer)}
+	shutdown := negotiate.Drain(srv)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go srv.Serve(l)
+
+	ctx := context.Background()
+	conn, _, err := new(negotiate.Dialer).Dial(ctx, "ws://"+l.Addr().String(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	conn.Write(ctx, websocket.MessageText, []byte("hello"))
+	conn.Read(ctx)
+	down := make(chan error)
+	go func() { down <- shutdown(ctx) }()
+	_, _, err = conn.Read(ctx)
+	fmt.Println(err)
+	fmt.Println(<-down)
+	fmt.Println(<-closed)
+	// Output:
+	// websocket: closed by peer with status 1001
+	// <nil>
+	// HTTP/1.1 closed with 1001 after 1 message
+}
