@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // take at most.
 const (
 	workers     = 6
-	episodeTime = 2 * patience
+	episodeTime = 3 * patience
 )
 
 // SK-03, SK-05: episodes with random networks and random ends, in rounds; after
