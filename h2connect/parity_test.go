@@ -136,6 +136,8 @@ var parity = []struct {
 	{"windows that a server makes too large", "TestTransportSettingsFlowControlUpdate* TestTransportWindowUpdateBeyondLimit", "TestServersThatMakeWindowsTooLarge", ""},
 	{"PING with a reset", "TestTransportSendPingWithReset TestTransportNoPingAfterResetWithFrames TestTransportSendNoMoreThanOnePingWithReset", "TestSilentServerIsAskedAndGivenUp", "no PING goes with a reset"},
 	{"connection lost before and in a response", "TestClientConnCloseAtHeaders TestClientConnCloseAtBody", "TestResponseThatEndsEarlyIsReadAsFarAsItGoes", ""},
+	{"content that comes after the response has begun", "TestTransportReqBodyAfterResponse_200", "TestContentIsStreamedBothWays", ""},
+	{"reset before the response", "TestTransportServerResetStreamAtHeaders", "TestRefusedStreamMayBeSentAgain", ""},
 	{"malformed responses", "TestTransportHandlesInvalidStatuslessResponse TestTransportReturnsErrorOnBadResponseHeaders TestTransportResponseDataBeforeHeaders TestTransportRejectsContentLengthWithSign", "TestMalformedResponses", ""},
 	{"response that ends early", "TestTransportBodyReadError_* TestH12_HandlerWritesTooLittle", "TestResponseThatEndsEarlyIsReadAsFarAsItGoes", ""},
 	{"PING of a silent server", "TestTransportCloseAfterLostPing TestTransportPingWhenReading* TestTransportConnBecomesUnresponsive TestAPITransportPingTimeout", "TestSilentServerIsAskedAndGivenUp", "it is the default"},

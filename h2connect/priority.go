@@ -28,9 +28,16 @@ var (
 	unprioritized = priority{urgency: 3, incremental: true}
 )
 
+// maxPriority is how long a Priority Field Value may be to be looked at: honest
+// ones have a few bytes, and a frame's worth takes long to parse.
+const maxPriority = 512
+
 // parsePriority reads a Priority Field Value. What is unknown or out of range in
 // it is ignored (RFC 9218 §4). It reports whether the value could be parsed.
 func parsePriority(field string) (priority, bool) {
+	if len(field) > maxPriority {
+		return defaultPriority, false
+	}
 	p := defaultPriority
 	ok := parseDictionary(field, func(key string, value bareItem) {
 		switch {

@@ -3,6 +3,7 @@ package h2connect
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,10 @@ func TestPriorityFieldValues(t *testing.T) {
 	got, ok := parsePriority("u=1, i, ((")
 	assert.False(t, ok)
 	assert.Equal(t, defaultPriority, got, "a value that cannot be parsed says nothing")
+	_, ok = parsePriority("u=1" + strings.Repeat(", a=1", maxPriority/5-1))
+	assert.True(t, ok)
+	_, ok = parsePriority("u=1" + strings.Repeat(", a=1", maxPriority/5))
+	assert.False(t, ok, "nor does one that is too long")
 }
 
 // priorityContent is how much each response of inOrder has.
