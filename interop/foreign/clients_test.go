@@ -172,7 +172,7 @@ var checks = map[matrix.Feature]func(t *testing.T, s *site, all []*socket){
 		for _, entry := range all {
 			assertClosed(t, entry, 1000, "")
 		}
-		assert.Equal(t, 20, s.peak, "sockets at once")
+		assert.Equal(t, 20, s.atOnce(), "sockets at once")
 		assert.NotEmpty(t, s.got("/hello"), "requests beside them")
 	},
 	refusal: func(t *testing.T, s *site, all []*socket) {

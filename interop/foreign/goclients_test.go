@@ -89,7 +89,7 @@ func goRequests(t *testing.T, row matrix.Row, s *site, transport http.RoundTripp
 			assert.Equal(t, proto, r.proto)
 		}
 		if row.Transport != "h1" && row.Transport != "h3" {
-			assert.Equal(t, 1, s.connections, "for all requests")
+			assert.Equal(t, 1, s.accepted(), "for all requests")
 		}
 	})
 	row.Run(t, head, func(t *testing.T) {

@@ -47,7 +47,7 @@ func TestCurlRequests(t *testing.T) {
 			options := []string{"--silent", "--show-error", v.option, "--cacert", file(t, "authority.pem", s.id.authority)}
 			run := func(t *testing.T, args ...string) string { return output(t, "curl", append(options, args...)...) }
 			curlRequests(t, row, s, run)
-			for _, r := range s.requests {
+			for _, r := range s.got("") {
 				assert.Equal(t, v.proto, r.proto, "%s", r.path)
 			}
 		})
@@ -67,7 +67,7 @@ func curlRequests(t *testing.T, row matrix.Row, s *site, run func(t *testing.T, 
 			before := len(s.got("/hello"))
 			assert.Equal(t, strings.Repeat("hello", 20), run(t, urls...))
 			for _, r := range s.got("/hello")[before:] {
-				assert.Equal(t, s.connections, r.connection, "all by the newest connection")
+				assert.Equal(t, s.accepted(), r.connection, "all by the newest connection")
 			}
 			assert.Equal(t, strings.Repeat("hello", 20), run(t, append([]string{"--parallel"}, urls...)...))
 		})

@@ -164,13 +164,27 @@ func (s *site) of(t *testing.T, test string) []*socket {
 	return list
 }
 
-// got returns the requests seen of a path.
+// accepted returns how many TCP connections there were.
+func (s *site) accepted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections
+}
+
+// atOnce returns the largest number of sockets that were open at one time.
+func (s *site) atOnce() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
+}
+
+// got returns the requests seen of a path, or all for "".
 func (s *site) got(path string) []seen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []seen
 	for _, r := range s.requests {
-		if r.path == path {
+		if path == "" || r.path == path {
 			list = append(list, r)
 		}
 	}
