@@ -33,7 +33,7 @@ func (in *input) readOn() bool {
 	} else {
 		in.term = term
 	}
-	if len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
+	if len(c.streams) < 2 || len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
 		return false
 	}
 	in.reads++
