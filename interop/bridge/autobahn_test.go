@@ -28,7 +28,7 @@ func TestAutobahnIsTheSameThroughABridge(t *testing.T) {
 	_, config := wstest.Certificates()
 	for _, name := range []string{"gorilla", "coder"} {
 		t.Run(name, func(t *testing.T) {
-			s := serveAt(t, libraryNamed(name), "GET /", echo)
+			s := serveAt(t, libraryNamed(name), "GET /", doEcho)
 			h2, h3 := autobahn.OpenHTTP2(s.tcp, config), autobahn.OpenHTTP3(s.udp, config)
 			defer h2.Close()
 			defer h3.Close()

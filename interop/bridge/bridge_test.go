@@ -38,7 +38,7 @@ type site struct {
 func serve(t *testing.T, l library) *site {
 	s := &site{ended: make(chan error, 100)}
 	mux := http.NewServeMux()
-	for _, do := range []what{echo, close, cut} {
+	for _, do := range []what{doEcho, doClose, doCut} {
 		mux.HandleFunc("GET /"+string(do), func(w http.ResponseWriter, r *http.Request) {
 			assert.Equal(t, "HTTP/1.1", r.Proto)
 			s.remotes.Store(r.RemoteAddr, true)
@@ -142,14 +142,14 @@ func each(t *testing.T, test func(t *testing.T, l library, c *client)) {
 func TestShortMatrix(t *testing.T) {
 	each(t, func(t *testing.T, l library, c *client) {
 		t.Run("bootstrap", func(t *testing.T) {
-			conn, resp := c.open(t, echo, &websocket.DialOptions{Subprotocols: []string{"first", "second"}})
+			conn, resp := c.open(t, doEcho, &websocket.DialOptions{Subprotocols: []string{"first", "second"}})
 			assert.Equal(t, "second", conn.Subprotocol())
 			assert.Equal(t, []string{"a=b"}, resp.Header["Set-Cookie"])
 			wantEcho(t, conn, websocket.MessageText, []byte("through"))
 			c.end(t, conn)
 		})
 		t.Run("echo", func(t *testing.T) {
-			conn, _ := c.open(t, echo, nil)
+			conn, _ := c.open(t, doEcho, nil)
 			for _, n := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20} {
 				if n == 0 && l.name == "x-net" {
 					continue // it takes an empty frame for the end of its reader
@@ -163,7 +163,7 @@ func TestShortMatrix(t *testing.T) {
 			if l.name == "x-net" {
 				t.Skip("x/net/websocket does not put fragments together")
 			}
-			conn, _ := c.open(t, echo, nil)
+			conn, _ := c.open(t, doEcho, nil)
 			w, err := conn.Writer(soon(t), websocket.MessageBinary)
 			require.NoError(t, err)
 			p := text(400_000)
@@ -178,14 +178,14 @@ func TestShortMatrix(t *testing.T) {
 			c.end(t, conn)
 		})
 		t.Run("ping", func(t *testing.T) {
-			conn, _ := c.open(t, echo, nil)
+			conn, _ := c.open(t, doEcho, nil)
 			for range 10 {
 				require.NoError(t, conn.Ping(soon(t)))
 			}
 			c.end(t, conn)
 		})
 		t.Run("deflate", func(t *testing.T) {
-			conn, resp := c.open(t, echo, &websocket.DialOptions{Compression: &websocket.Compression{
+			conn, resp := c.open(t, doEcho, &websocket.DialOptions{Compression: &websocket.Compression{
 				ServerContextTakeover: true, ClientContextTakeover: true, Threshold: -1,
 			}})
 			assert.Equal(t, l.deflate, strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate"))
@@ -200,7 +200,7 @@ func TestShortMatrix(t *testing.T) {
 			c.end(t, conn)
 		})
 		t.Run("close by server", func(t *testing.T) {
-			conn, _ := c.open(t, close, nil)
+			conn, _ := c.open(t, doClose, nil)
 			require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("now")))
 			_, _, err := conn.Read(soon(t))
 			var ce *websocket.CloseError
@@ -212,13 +212,13 @@ func TestShortMatrix(t *testing.T) {
 			<-c.site.ended
 		})
 		t.Run("reset by client", func(t *testing.T) {
-			conn, _ := c.open(t, echo, nil)
+			conn, _ := c.open(t, doEcho, nil)
 			wantEcho(t, conn, websocket.MessageText, []byte("still here"))
 			require.NoError(t, conn.CloseNow())
 			assert.Error(t, <-c.site.ended)
 		})
 		t.Run("reset by server", func(t *testing.T) {
-			conn, _ := c.open(t, cut, nil)
+			conn, _ := c.open(t, doCut, nil)
 			require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("now")))
 			_, _, err := conn.Read(soon(t))
 			var ce *websocket.CloseError
@@ -232,7 +232,7 @@ func TestShortMatrix(t *testing.T) {
 			c.site.remotes.Clear()
 			var all []*websocket.Conn
 			for range 20 {
-				conn, _ := c.open(t, echo, nil)
+				conn, _ := c.open(t, doEcho, nil)
 				all = append(all, conn)
 			}
 			var wg sync.WaitGroup

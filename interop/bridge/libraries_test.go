@@ -38,9 +38,9 @@ type library struct {
 type what string
 
 const (
-	echo  what = "echo"
-	close what = "close"
-	cut   what = "cut"
+	doEcho  what = "echo"
+	doClose what = "close"
+	doCut   what = "cut"
 )
 
 var libraries = []library{
@@ -77,14 +77,14 @@ func serveGorilla(w http.ResponseWriter, r *http.Request, do what) error {
 			return c.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(gorilla.CloseInvalidFramePayloadData, ""))
 		}
 		switch do {
-		case close:
+		case doClose:
 			err = c.WriteMessage(gorilla.CloseMessage, gorilla.FormatCloseMessage(endCode, endReason))
 			if err != nil {
 				return err
 			}
 			_, _, err = c.ReadMessage()
 			return err
-		case cut:
+		case doCut:
 			return nil
 		}
 		if err := c.WriteMessage(t, p); err != nil {
@@ -112,9 +112,9 @@ func serveCoder(w http.ResponseWriter, r *http.Request, do what) error {
 			return c.Close(coder.StatusInvalidFramePayloadData, "")
 		}
 		switch do {
-		case close:
+		case doClose:
 			return c.Close(endCode, endReason)
-		case cut:
+		case doCut:
 			return nil
 		}
 		if err := c.Write(r.Context(), t, p); err != nil {
@@ -139,13 +139,13 @@ func serveGobwas(w http.ResponseWriter, r *http.Request, do what) error {
 			return err
 		}
 		switch do {
-		case close:
+		case doClose:
 			if err := ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(endCode, endReason))); err != nil {
 				return err
 			}
 			_, _, err := wsutil.ReadClientData(c)
 			return err
-		case cut:
+		case doCut:
 			return nil
 		}
 		if err := wsutil.WriteServerMessage(c, op, p); err != nil {
@@ -166,9 +166,9 @@ func (e *gwsEvents) OnClose(c *gws.Conn, err error) { e.ended <- err }
 func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	switch e.do {
-	case close:
+	case doClose:
 		_ = c.WriteClose(endCode, []byte(endReason))
-	case cut:
+	case doCut:
 		_ = c.NetConn().Close()
 	default:
 		_ = c.WriteMessage(m.Opcode, m.Bytes())
@@ -220,10 +220,10 @@ func serveXNet(w http.ResponseWriter, r *http.Request, do what) error {
 					return
 				}
 				switch do {
-				case close:
+				case doClose:
 					ended = c.WriteClose(endCode)
 					return
-				case cut:
+				case doCut:
 					return
 				}
 				if ended = xnet.Message.Send(c, p); ended != nil {
