@@ -37,6 +37,7 @@ type config struct {
 	backend         string
 	http            string
 	authority       string
+	insecure        bool
 	keepHost        bool
 	idle            time.Duration
 }
@@ -49,6 +50,7 @@ func main() {
 	flag.StringVar(&c.backend, "backend", "http://127.0.0.1:8080", "origin of the backend, http or https")
 	flag.StringVar(&c.http, "http", "auto", "version of HTTP to the backend: 1, 2, 3 or auto; 2 with http: by prior knowledge")
 	flag.StringVar(&c.authority, "ca", "", "file with the authorities for the backend's certificate; empty: the system's")
+	flag.BoolVar(&c.insecure, "insecure", false, "take any certificate of the backend's: for trying it out on one machine")
 	flag.BoolVar(&c.keepHost, "keep-host", true, "send the client's Host to the backend; otherwise the backend's own")
 	flag.DurationVar(&c.idle, "idle", time.Hour, "how long a socket may be silent")
 	flag.Parse()
@@ -101,7 +103,7 @@ func newProxy(c config, logger *slog.Logger) (*negotiate.ReverseProxy, error) {
 	if !ok {
 		return nil, fmt.Errorf("-http %q is none of 1, 2, 3 and auto", c.http)
 	}
-	tlsConfig := new(tls.Config)
+	tlsConfig := &tls.Config{InsecureSkipVerify: c.insecure}
 	if c.authority != "" {
 		pem, err := os.ReadFile(c.authority)
 		if err != nil {
@@ -133,21 +135,24 @@ func newProxy(c config, logger *slog.Logger) (*negotiate.ReverseProxy, error) {
 	}, nil
 }
 
-// observe writes a line for each socket that has ended, or could not be opened.
+// observe writes a line for each socket that was opened, has ended, or could not be
+// opened.
 func observe(logger *slog.Logger, e negotiate.ProxyEvent) {
-	if !e.Ended {
-		return
-	}
-	attrs := []any{
-		"path", e.Request.URL.Path, "client", e.Request.RemoteAddr, "front", e.Front,
-		"backend", e.Backend, "up", e.Up, "down", e.Down, "duration", e.Duration.Round(time.Millisecond),
-	}
+	attrs := []any{"path", e.Request.URL.Path, "client", e.Request.RemoteAddr, "front", e.Front, "backend", e.Backend}
 	if e.Back != 0 {
 		attrs = append(attrs, "back", e.Back)
 	}
-	if e.Err != nil {
-		logger.Warn("socket", append(attrs, "err", e.Err)...)
+	if !e.Ended {
+		logger.Info("socket opened", attrs...)
 		return
 	}
-	logger.Info("socket", attrs...)
+	attrs = append(attrs, "up", e.Up, "down", e.Down, "duration", e.Duration.Round(time.Millisecond))
+	switch {
+	case e.Err == nil:
+		logger.Info("socket closed", attrs...)
+	case e.Opened:
+		logger.Warn("socket lost", append(attrs, "err", e.Err)...)
+	default:
+		logger.Warn("socket refused", append(attrs, "err", e.Err)...)
+	}
 }
