@@ -13,25 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/interop/internal/authority"
-	"github.com/wsmux/websocket/interop/internal/matrix"
 	"github.com/wsmux/websocket/interop/internal/program"
+	"github.com/wsmux/websocket/interop/internal/proxy"
 	"github.com/wsmux/websocket/negotiate"
 )
 
 // A chain is a peer with a negotiate.ReverseProxy on one side of it.
 type chain struct {
-	proxy
+	proxy.Proxy
 	first bool // the ReverseProxy is where the client is
 }
 
 // Another proxy may stand on either side of ReverseProxy.
 func TestReverseProxyBesideOthers(t *testing.T) {
-	for name, peer := range map[string]proxy{
-		"HAProxy": haproxy{matrix.Program(t, "HAProxy", "haproxy", "/usr/sbin/haproxy")},
-		"nghttpx": nghttpx{matrix.Program(t, "nghttpx", "nghttpx", "/usr/sbin/nghttpx")},
-	} {
-		t.Run("before "+name, func(t *testing.T) { runChain(t, chain{peer, true}) })
-		t.Run("behind "+name, func(t *testing.T) { runChain(t, chain{peer, false}) })
+	for _, peer := range []proxy.Proxy{proxy.HAProxy(t), proxy.Nghttpx(t)} {
+		t.Run("before "+peer.Name(), func(t *testing.T) { runChain(t, chain{peer, true}) })
+		t.Run("behind "+peer.Name(), func(t *testing.T) { runChain(t, chain{peer, false}) })
 	}
 }
 
@@ -55,22 +52,22 @@ func runChain(t *testing.T, c chain) {
 	}
 }
 
-// serve starts both. Before the peer ours speaks to it as clients do, by the way's
+// Serve starts both. Before the peer ours speaks to it as clients do, by the way's
 // front; behind it, to the server by the way's back.
-func (c chain) serve(t *testing.T, w way, id *authority.Identity, backend string) (*program.Program, string) {
+func (c chain) Serve(t testing.TB, w proxy.Way, id *authority.Identity, backend string) (*program.Program, string) {
 	if c.first {
-		p, addr := c.proxy.serve(t, w, id, backend)
-		return p, reverseProxy(t, id, "https", addr, w.front)
+		p, addr := c.Proxy.Serve(t, w, id, backend)
+		return p, reverseProxy(t, id, "https", addr, w.Front)
 	}
 	scheme := "https"
-	if w.clear {
+	if w.Clear {
 		scheme = "http"
 	}
-	return c.proxy.serve(t, way{front: w.front, back: w.back}, id, reverseProxy(t, id, scheme, backend, w.back))
+	return c.Proxy.Serve(t, proxy.Way{Front: w.Front, Back: w.Back}, id, reverseProxy(t, id, scheme, backend, w.Back))
 }
 
 // reverseProxy serves a ReverseProxy until the test ends and returns its address.
-func reverseProxy(t *testing.T, id *authority.Identity, scheme, backend string, b websocket.Bootstrap) string {
+func reverseProxy(t testing.TB, id *authority.Identity, scheme, backend string, b websocket.Bootstrap) string {
 	d := &negotiate.Dialer{TLSClientConfig: id.ClientConfig(), Policy: negotiate.Only(b)}
 	srv := &negotiate.Server{TLSConfig: id.ServerConfig(), Handler: &negotiate.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
