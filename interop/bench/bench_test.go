@@ -48,7 +48,7 @@ func init() {
 }
 
 func TestEveryContenderCarriesEveryLoad(t *testing.T) {
-	const d = 250 * time.Millisecond
+	const d = 500 * time.Millisecond
 	loads := map[string]load{
 		"echo":  {Kind: echoing, Size: 1 << 10, Sockets: 3, Time: d},
 		"large": {Kind: echoing, Size: 1 << 20, Sockets: 1, Time: d},
@@ -76,11 +76,11 @@ func TestEveryContenderCarriesEveryLoad(t *testing.T) {
 }
 
 func TestBroadcastAndCompression(t *testing.T) {
-	const d = 250 * time.Millisecond
+	const d = 500 * time.Millisecond
 	for _, l := range []load{
 		{Kind: broadcasting, Size: 1 << 10, Sockets: 10, Time: d},
 		{Kind: echoing, Size: 1 << 10, Sockets: 3, Deflate: true, Time: d},
-		{Kind: echoing, Size: 64, Sockets: 1, Bulk: 2, Time: 4 * d},
+		{Kind: echoing, Size: 64, Sockets: 1, Bulk: 2, Time: 2 * d},
 	} {
 		for _, b := range benchmarks(d) {
 			if b.load.Kind != l.Kind || b.load.Deflate != l.Deflate || b.load.Bulk != l.Bulk && b.load.Bulk != 8 {

@@ -53,7 +53,7 @@ func serveRaw(handle func(io.ReadWriter)) (ready, error) {
 
 func serveRawQUIC(load) (ready, error) {
 	config, cert := serverTLS(rawProtocol)
-	l, err := quic.ListenAddr("127.0.0.1:0", config, &quic.Config{MaxIncomingStreams: manyStreams})
+	l, err := quic.ListenAddr("127.0.0.1:0", config, &quic.Config{MaxIncomingStreams: manyStreams, HandshakeIdleTimeout: patience})
 	if err != nil {
 		return ready{}, err
 	}
@@ -184,7 +184,7 @@ func (s *rawSocket) send(p []byte) error {
 
 // rawQUIC opens streams of one connection.
 func rawQUIC(t task) client {
-	conn, err := quic.DialAddr(context.Background(), t.Addr, clientTLS(t, rawProtocol), nil)
+	conn, err := quic.DialAddr(context.Background(), t.Addr, clientTLS(t, rawProtocol), &quic.Config{HandshakeIdleTimeout: patience})
 	return &rawClient{dial: func(ctx context.Context) (io.ReadWriter, error) {
 		if err != nil {
 			return nil, err
