@@ -206,7 +206,7 @@ func (w *world) client3(ep *episode) *client {
 	tr := &h3connect.Transport{
 		TLSClientConfig: trust(),
 		QUICConfig: &quic.Config{
-			HandshakeIdleTimeout: patience,
+			HandshakeIdleTimeout: w.calm.Handshake,
 			// The server keeps a connection whose end it has not heard of for so
 			// long: on a busy machine even loopback loses packets.
 			MaxIdleTimeout: patience / 2,
