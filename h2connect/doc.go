@@ -59,6 +59,8 @@
 //   - http.HTTP2Config: frame and table sizes are fixed, at 16 KiB and 4 KiB. They
 //     are the protocol's initial values; larger frames would let a bulk response
 //     hold up sockets. CountError and PermitProhibitedCipherSuites are not used.
+//   - There is no ServeConn, as x/net's server has it: connections are accepted by
+//     an http.Server.
 //
 // On the client:
 //

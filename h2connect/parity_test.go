@@ -24,7 +24,7 @@ var parity = []struct {
 	but    string
 }{
 	// What a server takes for a request.
-	{"method, URI, Host, length of a request", "TestServer_Request_Get TestServer_Request_Post_*", "TestRequestsAsHandlersSeeThem", ""},
+	{"method, URI, Host, length of a request", "TestServer_Request_Get TestServer_Request_Get_PathSlashes TestServer_Request_Post_*", "TestRequestsAsHandlersSeeThem", ""},
 	{"Host in place of :authority", "TestServer_Request_Get_Host", "TestRequestsAsHandlersSeeThem", ""},
 	{"cookie crumbs are joined", "TestServer_Request_CookieConcat", "TestRequestsAsHandlersSeeThem", ""},
 	{"OPTIONS *", "TestStarRequestMethod", "TestRequestsAsHandlersSeeThem", "* is malformed with other methods"},
@@ -43,6 +43,7 @@ var parity = []struct {
 
 	// What a server sends for a response.
 	{"small response: length, type, date", "TestH12_SmallBody TestServer_Response_Data_SniffLenType TestServerNoDate", "TestSmallResponseIsWholeTypedDatedAndCounted", ""},
+	{"Content-Type of the handler", "TestServer_Response_Data_Sniff_DoesntOverride TestServerNoDuplicateContentType", "TestContentTypeOfTheHandlerStays", ""},
 	{"HEAD", "TestHeadResponses TestH12_Head* TestServerNoAutoContentLengthOnHead", "TestHeadHasTheHeaderOfGet", ""},
 	{"204 and 304", "TestH2_204NoBody TestH2_304NoBody TestCodesPreventingContentTypeAndBody", "TestResponsesThatMayHaveNoContent", ""},
 	{"fields set to nil are not added", "TestServerContentLengthCanBeDisabled TestDisableContentLength", "TestContentLengthCanBeDisabled", ""},
@@ -71,6 +72,7 @@ var parity = []struct {
 	{"context of a request", "TestServerRequestContextCancel_* TestServerRequestCancelOnError TestServer_CloseNotify_* TestCloseNotifier", "TestContextOfARequestEnds", ""},
 	{"blocked handlers are woken", "TestServer_RSTStream_Unblocks_* TestServer_Response_RST_Unblocks_LargeWrite TestServer_DeadConn_Unblocks_Read", "TestBlockedHandlersAreWokenByAReset", ""},
 	{"writes to a client that has gone", "TestServer_HandlerWriteErrorOnDisconnect", "TestWritesToAClientThatHasGoneFail", ""},
+	{"buffers written from stay the handler's", "TestServerWriteDoesNotRetainBuffer*", "TestWritesDoNotKeepTheirBuffer", ""},
 	{"use after the handler's return", "TestIssue20704Race TestServerSendDataAfterRequestBodyClose TestResponseControllerHijack", "TestUseAfterTheHandlersReturn", ""},
 	{"deadlines of ResponseController", "TestResponseControllerSet* TestServerSetReadWriteDeadlineRace", "TestDeadlinesOfAResponseMayMove", "they may move after they have passed"},
 	{"wrapped ResponseWriters", "TestWrappedResponseController", "TestAcceptUnderMiddleware", ""},
@@ -92,10 +94,12 @@ var parity = []struct {
 	{"floods", "TestServer_MaxQueuedControlFrames", "TestH2AttacksMeetTheirLimits", ""},
 	{"frames out of place", "TestServer_Rejects_* TestRejectFrameOnIdle_*", "TestH2FatalFrames", ""},
 	{"large frames", "TestServer_RejectsLargeFrames", "TestLargerFramesWhereTheyAreAllowed", ""},
-	{"header blocks that cannot be decoded", "TestCompressionErrorOnWrite TestCompressionErrorOnClose", "TestH2FatalFrames", ""},
+	{"header blocks that cannot be decoded", "TestCompressionErrorOnWrite TestCompressionErrorOnClose TestIssue53", "TestH2FatalFrames", ""},
 	{"HEADERS on a half-closed stream", "TestServer_Headers_HalfCloseRemote", "TestH2_21FramesOnClosedAndHalfClosedStreams", ""},
 	{"fatal errors behind GOAWAY", "TestProtocolErrorAfterGoAway", "TestFatalErrorWhileDraining", ""},
 	{"windows received", "TestServer_Handler_Sends_WindowUpdate* TestServerReturnsStreamAndConnFlowControlOnBodyClose TestServerInitialFlowControlWindow", "TestH2_17ReceiveWindows", ""},
+	{"windows of content that is closed unread", "TestServerWindowUpdateOnBodyClose", "TestWindowsReturnWhenContentIsClosed", ""},
+	{"ServeConn", "TestServeConnNilOpts TestServerHandleCustomConn", "", "There is no ServeConn"},
 	{"windows beyond their bound", "TestServer_Send_* TestServerSettingsFlowControlUpdate*", "TestH2FatalFrames", ""},
 	{"HPACK tables", "TestServer_MaxEncoderHeaderTableSize TestServer_HeaderTableSizeDuringWrite TestTransportMaxEncoderHeaderTableSize", "TestH2_08EncoderTableStaysSmallAndDecodable", ""},
 	{"connections without TLS", "TestServerUnencryptedHTTP2HeaderTimeout TestTransportServerProtocols", "TestCleartextPriorKnowledge", ""},
