@@ -1,10 +1,12 @@
-// Package client is the clients of the README, and its one-line switch.
+// Package client is the README's code but for its server.
 package client
 
 import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
@@ -71,5 +73,38 @@ func Reconnect(ctx context.Context, dialer *negotiate.Dialer, handle func([]byte
 // Switch puts the HTTP/2 engine into an http.Server.
 func Switch(srv *http.Server) error {
 	err := h2connect.ConfigureServer(srv, nil)
+	return err
+}
+
+// Migrate serves handlers written for HTTP/1.1 over HTTP/2 too.
+func Migrate(srv *http.Server) {
+	srv.Handler = negotiate.Bridge(srv.Handler)
+}
+
+// Drain returns what ends a server with its sockets.
+func Drain(srv *http.Server) func(context.Context) error {
+	shutdown := negotiate.Drain(srv)
+	return shutdown
+}
+
+// Proxy is the README's reverse proxy.
+func Proxy(backend *url.URL) http.Handler {
+	proxy := &negotiate.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(backend) },
+	}
+	return proxy
+}
+
+type echo struct{}
+
+func (echo) OnMessage(conn *websocket.Conn, t websocket.MessageType, p []byte) {
+	conn.Write(context.Background(), t, p)
+}
+
+func (echo) OnClose(*websocket.Conn, error) {}
+
+// Handle is the README's socket without a goroutine.
+func Handle(conn *websocket.Conn) error {
+	err := conn.Handle(echo{}) // OnMessage(conn, t, p) and OnClose(conn, err)
 	return err
 }
