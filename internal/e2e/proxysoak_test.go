@@ -98,19 +98,27 @@ func TestProxySurvivesRestartsOfItsBackends(t *testing.T) {
 	ctx := soon(t)
 	var all sync.WaitGroup
 	var said atomic.Int64
+	// A talker does not go past milestone(n) before restart n has begun, and that
+	// begins before all have come so far: so there is talk around each of them.
+	milestone := func(n int) int { return (n + 1) * messages / (restarts + 1) }
+	begun := make(map[int]chan struct{})
+	for n := range restarts {
+		begun[milestone(n)] = make(chan struct{})
+	}
 	for n := range talkers {
 		b := bootstraps[n%3]
 		d := newDialer(t, b)
 		at := front.url(b)
 		at = at[:len(at)-len("/socket")] + fmt.Sprintf("/%d", n/3)
-		all.Go(func() { persist(t, ctx, d, at, fmt.Sprint(n), messages, books, &said) })
+		all.Go(func() { persist(t, ctx, d, at, fmt.Sprint(n), messages, books, &said, begun) })
 	}
 	all.Go(func() {
 		for n := range restarts {
-			for said.Load() < int64((n+1)*talkers*messages/(restarts+1)) && ctx.Err() == nil {
+			for said.Load() < int64(talkers*milestone(n)-talkers/2) && ctx.Err() == nil {
 				<-time.After(time.Millisecond)
 			}
 			i := n % 3
+			close(begun[milestone(n)])
 			old := current[i].Swap(fresh[n])
 			if n%2 == 0 {
 				assert.NoError(t, old.Close())
@@ -126,10 +134,17 @@ func TestProxySurvivesRestartsOfItsBackends(t *testing.T) {
 	assert.Greater(t, opened.Load(), int64(talkers), "some had to be opened again")
 }
 
-// persist has each message acknowledged, over as many sockets as it takes.
-func persist(t *testing.T, ctx context.Context, d *negotiate.Dialer, at, name string, messages int, books *ledger, said *atomic.Int64) {
+// persist has each message acknowledged, over as many sockets as it takes. Before
+// message n it waits for begun[n], if there is that.
+func persist(t *testing.T, ctx context.Context, d *negotiate.Dialer, at, name string, messages int, books *ledger, said *atomic.Int64, begun map[int]chan struct{}) {
 	var c *websocket.Conn
 	for n := 0; n < messages && ctx.Err() == nil; {
+		if begun := begun[n]; begun != nil {
+			select {
+			case <-begun:
+			case <-ctx.Done():
+			}
+		}
 		if c == nil {
 			var err error
 			if c, _, err = d.Dial(ctx, at, &websocket.DialOptions{Limits: quick}); err != nil {
