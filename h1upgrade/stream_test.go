@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -74,14 +73,10 @@ func tlsPair(t testing.TB, under func(t testing.TB) (server, client net.Conn)) (
 }
 
 // handshaken puts TLS over a pair. It works over net.Pipe too, which has no
-// buffers, and in a synctest bubble, whose clock stands before the certificates
-// were made.
+// buffers, and in a synctest bubble.
 func handshaken(t testing.TB, s, c net.Conn) (server, client *tls.Conn) {
 	t.Helper()
 	forServer, forClient := wstest.Certificates()
-	leaf, err := x509.ParseCertificate(forServer.Certificates[0].Certificate[0])
-	require.NoError(t, err)
-	forClient.Time = func() time.Time { return leaf.NotBefore.Add(2 * time.Hour) }
 	forClient.ServerName = "localhost"
 	server, client = tls.Server(s, forServer), tls.Client(c, forClient)
 	done := make(chan error, 1)
@@ -91,7 +86,7 @@ func handshaken(t testing.TB, s, c net.Conn) (server, client *tls.Conn) {
 		_, err := server.Write([]byte{1})
 		done <- err
 	}()
-	_, err = client.Read(make([]byte, 1))
+	_, err := client.Read(make([]byte, 1))
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	return server, client

@@ -134,13 +134,6 @@ func (h *host) Close() error {
 	return nil
 }
 
-// beforeBubbles is a time at which the certificates are valid; the clock of a
-// bubble is not.
-var beforeBubbles = func() time.Time {
-	wstest.Certificates()
-	return time.Now()
-}()
-
 const (
 	serverHost = "10.0.0.1:443"
 	clientHost = "10.0.0.2:1234"
@@ -161,7 +154,6 @@ func bubbleServer(t testing.TB, n *network, s *Server, h http.Handler) {
 func bubbleTransport(t testing.TB, n *network) *Transport {
 	_, client := wstest.Certificates()
 	client.ServerName = "localhost"
-	client.Time = func() time.Time { return beforeBubbles }
 	h := n.host(clientHost)
 	tr := &Transport{TLSClientConfig: client, udp: h, quic: &quic.Transport{Conn: h}}
 	t.Cleanup(func() { require.NoError(t, tr.Close()) })

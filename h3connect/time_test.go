@@ -263,7 +263,6 @@ func TestShutdownLingers(t *testing.T) {
 		bubbleServer(t, n, s, site)
 		_, client := wstest.Certificates()
 		client.ServerName, client.NextProtos = "localhost", []string{http3.NextProtoH3}
-		client.Time = func() time.Time { return beforeBubbles }
 		h := n.host(clientHost)
 		tr := &quic.Transport{Conn: h}
 		defer h.Close()

@@ -25,12 +25,16 @@ func Certificates() (server, client *tls.Config) {
 	return server, client
 }
 
+// bubbleTime is when the clock of a testing/synctest bubble begins. Certificates
+// are valid by that clock and by the true one, whichever runs where they are made.
+var bubbleTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 var certificates = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "wstest root"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(10, 0, 0),
+		NotBefore:             bubbleTime.AddDate(-1, 0, 0),
+		NotAfter:              bubbleTime.AddDate(99, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
@@ -42,12 +46,11 @@ var certificates = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    ca.NotBefore,
-		// QUIC and browsers refuse long-lived leaves.
-		NotAfter:    time.Now().AddDate(0, 0, 10),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotAfter:     ca.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	leafKey := newKey()
 	leafDER := sign(leaf, ca, leafKey, caKey)

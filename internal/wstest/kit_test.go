@@ -2,6 +2,7 @@ package wstest_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -435,4 +436,18 @@ func read(t testing.TB, r io.Reader, n int) string {
 	n, err := r.Read(buf)
 	require.NoError(t, err)
 	return string(buf[:n])
+}
+
+// Whichever clock runs where the certificates are made, they are valid by both.
+func TestCertificatesAreValidInAndOutOfBubbles(t *testing.T) {
+	server, client := wstest.Certificates()
+	leaf, err := x509.ParseCertificate(server.Certificates[0].Certificate[0])
+	require.NoError(t, err)
+	verify := func(now time.Time) {
+		t.Helper()
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: client.RootCAs, DNSName: "localhost", CurrentTime: now})
+		assert.NoError(t, err)
+	}
+	verify(time.Now())
+	synctest.Test(t, func(t *testing.T) { verify(time.Now()) })
 }
