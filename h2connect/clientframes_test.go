@@ -154,7 +154,7 @@ func TestServersThatMakeWindowsTooLarge(t *testing.T) {
 	}
 	p, result := asking(t, post())
 	p.wantHeaders(1, false, "the request")
-	p.wantData(1, "x", true, "its content")
+	p.wantContent(1, "x", "its content")
 	p.fr.WriteWindowUpdate(1, 1<<31-1)
 	p.wantReset(1, http2.ErrCodeFlowControl, "a stream's")
 	assert.Error(t, (<-result).err)
@@ -163,7 +163,7 @@ func TestServersThatMakeWindowsTooLarge(t *testing.T) {
 
 	p, result = asking(t, post())
 	p.wantHeaders(1, false, "the request")
-	p.wantData(1, "x", true, "its content")
+	p.wantContent(1, "x", "its content")
 	p.fr.WriteWindowUpdate(1, 1<<31-1-protocolWindow)
 	p.wantAlive("as large as it may be")
 	p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: protocolWindow + 2})

@@ -250,6 +250,23 @@ func (p *peer) wantData(id uint32, data string, end bool, why string) {
 	assert.Equal(p.t, end, d.StreamEnded(), why)
 }
 
+// wantContent takes the DATA frames of a stream up to its end, however many the
+// sender has made of the content.
+func (p *peer) wantContent(id uint32, content, why string) {
+	p.t.Helper()
+	var got []byte
+	for {
+		f := p.next(why)
+		d, ok := f.(*http2.DataFrame)
+		require.True(p.t, ok, "%s: got %v", why, f)
+		require.Equal(p.t, id, d.StreamID, why)
+		if got = append(got, d.Data()...); d.StreamEnded() {
+			assert.Equal(p.t, content, string(got), why)
+			return
+		}
+	}
+}
+
 // wantAlive proves that the connection works: everything before has been dealt
 // with when the answer is here, and nothing else has been said.
 func (p *peer) wantAlive(why string) {
