@@ -46,16 +46,22 @@ type stream struct {
 
 var _ websocket.Stream = (*stream)(nil)
 
+// maxWrappers bounds how deep newStream looks: a wrapper whose NetConn returns
+// itself would have no end.
+const maxWrappers = 16
+
 // newStream returns the stream over a connection whose opening handshake is done
 // and which has no deadlines. State is that of its TLS, nil without.
 func newStream(conn net.Conn, state *tls.ConnectionState) *stream {
 	s := &stream{conn: conn, chain: []net.Conn{conn}, state: state}
-	for {
+	for len(s.chain) < maxWrappers {
 		w, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
 			break
 		}
-		conn = w.NetConn()
+		if conn = w.NetConn(); conn == nil {
+			break
+		}
 		s.chain = append(s.chain, conn)
 	}
 	s.alert = len(s.chain) > 1

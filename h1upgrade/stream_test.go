@@ -435,3 +435,19 @@ func BenchmarkWriteBuffers(b *testing.B) {
 		}
 	}
 }
+
+// A wrapper is looked into where there is something inside.
+func TestWrappersWithoutAnInside(t *testing.T) {
+	a, _ := net.Pipe()
+	assert.Same(t, a, newStream(endless{a}, nil).base().(endless).Conn)
+	assert.Equal(t, hollow{a}, newStream(hollow{a}, nil).base())
+}
+
+// An endless wraps itself, a hollow nothing.
+type (
+	endless struct{ net.Conn }
+	hollow  struct{ net.Conn }
+)
+
+func (e endless) NetConn() net.Conn { return e }
+func (hollow) NetConn() net.Conn    { return nil }
