@@ -170,6 +170,11 @@ func (s *stream) endOutput(patience time.Duration) error {
 		}
 	}
 	if half {
+		// crypto/tls bounds its close_notify too, and may be first.
+		var late net.Error
+		if errors.As(failed, &late) && late.Timeout() {
+			s.Abort()
+		}
 		return failed
 	}
 	s.whole.Store(true)
