@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -24,24 +25,44 @@ type contender struct {
 	// serve starts the server in this process, for as long as that lives.
 	serve func(load) (ready, error)
 
-	// client makes the client of a task.
+	// client makes the client of a task, which takes as little as possible: what
+	// is measured is the server.
 	client func(task) client
+
+	// library makes one of this module's public API, for what the other does not
+	// do; nil where there is none.
+	library func(task) client
+}
+
+// clientFor makes the client of a task.
+func (c *contender) clientFor(t task) (client, error) {
+	switch {
+	case !t.Load.Library && !t.Load.Deflate && t.Load.Bulk == 0:
+		return c.client(t), nil
+	case c.library == nil:
+		return nil, errors.New("no client for this load")
+	}
+	return c.library(t), nil
 }
 
 // A client opens sockets to a contender's server.
 type client interface {
 	// open opens n sockets, all on one connection if the contender shares
-	// connections and conns is 1, else evenly on so many. It calls got with each
-	// message that arrives: i is the socket's number, counted from the first, and
-	// p is valid until got returns. Calls for one socket come one at a time.
-	open(ctx context.Context, n, conns int, got func(i int, p []byte)) ([]socket, error)
+	// connections and conns is 1, else evenly on so many. It calls got with the
+	// messages that arrive.
+	open(ctx context.Context, n, conns int, got received) ([]socket, error)
 
 	// fetch requests the endless /bulk on a connection that has sockets; nil
 	// without error where there is no such thing.
 	fetch(ctx context.Context) (io.ReadCloser, error)
 }
 
-// A socket sends messages. It may be called from within got.
+// A received takes the messages of sockets, each in one or more pieces, of which last
+// ends it. i is the socket's number, counted from the first, and p is valid until
+// the call returns. Calls for one socket come one at a time.
+type received func(i int, p []byte, last bool)
+
+// A socket sends messages. It may be called from within a received.
 type socket interface {
 	send(p []byte) error
 }

@@ -16,12 +16,12 @@ const warming = 300 * time.Millisecond
 func (l load) echo(ctx context.Context, c client, mark func(string) error) (figures, error) {
 	crowd := l.newCrowd()
 	ready := make(chan struct{}) // no answer comes before the talkers have their sockets
-	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, p []byte) { <-ready; crowd.got(i, p) })
+	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, p []byte, last bool) { <-ready; crowd.got(i, p, last) })
 	if err != nil {
 		return figures{}, err
 	}
 	if l.Idle > 0 {
-		if _, err := c.open(ctx, l.Idle, l.Conns, func(int, []byte) {}); err != nil {
+		if _, err := c.open(ctx, l.Idle, l.Conns, func(int, []byte, bool) {}); err != nil {
 			return figures{}, err
 		}
 	}
@@ -126,9 +126,6 @@ func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
 		body, err := c.fetch(ctx)
 		if err != nil {
 			return nil, err
-		}
-		if body == nil {
-			return nil, errors.New("no downloads with this contender")
 		}
 		go func() { // ends with the process
 			b := make([]byte, 64<<10)

@@ -83,7 +83,7 @@ func (c *grpcClient) conn(i int) (*grpc.ClientConn, error) {
 
 var echoStream = grpc.StreamDesc{StreamName: "Echo", ClientStreams: true, ServerStreams: true}
 
-func (c *grpcClient) open(ctx context.Context, n, conns int, got func(int, []byte)) ([]socket, error) {
+func (c *grpcClient) open(ctx context.Context, n, conns int, got received) ([]socket, error) {
 	first := c.opened
 	c.opened += n
 	sockets := make([]socket, n)
@@ -109,7 +109,7 @@ func (c *grpcClient) open(ctx context.Context, n, conns int, got func(int, []byt
 			sockets[k] = grpcSocket{s}
 			go func() { // ends with the stream
 				for s.RecvMsg(&p) == nil {
-					got(first+k, p)
+					got(first+k, p, true)
 				}
 			}()
 			return nil
@@ -118,7 +118,7 @@ func (c *grpcClient) open(ctx context.Context, n, conns int, got func(int, []byt
 	return sockets, g.Wait()
 }
 
-func (c *grpcClient) fetch(context.Context) (io.ReadCloser, error) { return nil, nil }
+func (c *grpcClient) fetch(context.Context) (io.ReadCloser, error) { return nil, errNoDownloads }
 
 type grpcSocket struct{ stream grpc.ClientStream }
 

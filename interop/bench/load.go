@@ -21,6 +21,7 @@ type load struct {
 	Rate    int           // messages per second over all sockets; 0: each sends when its answer is there
 	Time    time.Duration // how long it is measured
 	Deflate bool          // permessage-deflate with context takeover, payload like JSON
+	Library bool          // the client is this module's public API
 	Bulk    int           // endless downloads beside the sockets
 }
 
@@ -34,14 +35,6 @@ const (
 	broadcasting kind = "broadcast" // one message to all sockets
 )
 
-// joining is the size in bytes of a message that a server of broadcasts echoes: the
-// answer says that the socket gets broadcasts.
-const joining = 8
-
-// toAll says whether a server sends a message of size bytes to all sockets, and
-// not just back.
-func (l load) toAll(size int) bool { return l.Kind == broadcasting && size != joining }
-
 // figures are what one measurement found. Zero: it does not measure that.
 type figures struct {
 	Messages  float64       // that came back, per second; broadcast: that arrived; open: sockets
@@ -52,6 +45,7 @@ type figures struct {
 	Memory    float64       // server's resident bytes per idle socket
 	Used      float64       // the same after each has echoed one message of 1 KiB
 	Bulk      float64       // bytes per second of the downloads
+	Allocs    float64       // the server's allocations per message or socket
 
 	Count float64 // messages or sockets measured, by which CPU times are divided
 }
@@ -62,11 +56,12 @@ func (f *figures) complete(marks map[string]usage) figures {
 	begin, end := marks[markBegin], marks[markEnd]
 	if r.Count > 0 {
 		r.ServerCPU = time.Duration(float64(end.CPU-begin.CPU) / r.Count)
+		r.Allocs = float64(end.Allocs-begin.Allocs) / r.Count
 	}
 	if empty, ok := marks[markEmpty]; ok && r.Count > 0 {
 		r.Memory = float64(marks[markIdle].RSS-empty.RSS) / r.Count
 		r.Used = float64(marks[markUsed].RSS-empty.RSS) / r.Count
-		r.ServerCPU = 0
+		r.ServerCPU, r.Allocs = 0, 0
 	}
 	return r
 }
@@ -100,6 +95,7 @@ func (l load) run(ctx context.Context, c client, mark func(string) error) (figur
 type talker struct {
 	socket  socket
 	payload []byte // what the next answer has to be
+	answer  answered
 	number  uint64 // in its first eight bytes
 	sent    time.Time
 	sample  uint64 // every so many round trips one is timed
@@ -186,14 +182,35 @@ func (c *crowd) send(t *talker) {
 	}
 }
 
-// got takes an answer.
-func (c *crowd) got(i int, p []byte) {
+// An answered is how much of a message has come.
+type answered int
+
+// take takes the next piece, and says whether it is what has to come.
+func (a *answered) take(want, p []byte, last bool) bool {
+	have := int(*a)
+	if !bytes.HasPrefix(want[have:], p) || last && have+len(p) != len(want) {
+		return false
+	}
+	if *a += answered(len(p)); last {
+		*a = 0
+	}
+	return true
+}
+
+// errWrong ends a measurement.
+var errWrong = errors.New("an answer is not what was sent")
+
+// got takes a piece of an answer.
+func (c *crowd) got(i int, p []byte, last bool) {
 	if i >= len(c.talkers) {
 		return // an idle socket's
 	}
 	t := c.talkers[i]
-	if !bytes.Equal(p, t.payload) {
-		c.fail(errors.New("an answer is not what was sent"))
+	if !t.answer.take(t.payload, p, last) {
+		c.fail(errWrong)
+		return
+	}
+	if !last {
 		return
 	}
 	phase := c.phase.Load()

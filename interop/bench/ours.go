@@ -6,9 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
-	"github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wsmux/websocket"
@@ -24,17 +24,17 @@ func init() {
 		add("h1 "+mode, &contender{
 			about: "this module, h1upgrade, " + modes[handle], transport: "h1", websocket: true,
 			serve:  func(l load) (ready, error) { return serveTLS(ours(handle, l), plain, "http/1.1") },
-			client: oursH1,
+			client: wireH1, library: oursH1,
 		})
 		add("h2 "+mode, &contender{
 			about: "this module, h2connect, " + modes[handle], transport: "h2", shared: true, websocket: true,
 			serve:  func(l load) (ready, error) { return serveTLS(ours(handle, l), engine, "h2") },
-			client: oursH2,
+			client: wireH2, library: oursH2,
 		})
 		add("h3 "+mode, &contender{
 			about: "this module, h3connect, " + modes[handle], transport: "h3", shared: true, websocket: true,
 			serve:  func(l load) (ready, error) { return serveQUIC(ours(handle, l)) },
-			client: oursH3,
+			client: wireH3, library: oursH3,
 		})
 	}
 }
@@ -56,7 +56,7 @@ func serveQUIC(h http.Handler) (ready, error) {
 	if err != nil {
 		return ready{}, err
 	}
-	srv := &h3connect.Server{QUICConfig: &quic.Config{MaxIncomingStreams: manyStreams}}
+	srv := &h3connect.Server{QUICConfig: patientQUIC}
 	go srv.Serve(pc, h, config) // ends with the process
 	return ready{Addr: pc.LocalAddr().String(), Cert: cert}, nil
 }
@@ -66,7 +66,7 @@ var compression = websocket.Compression{Threshold: -1, ServerContextTakeover: tr
 
 // ours is the server's handler.
 func ours(handle bool, l load) http.Handler {
-	o := &websocket.AcceptOptions{Limits: websocket.Limits{Message: 2 << 20}}
+	o := &websocket.AcceptOptions{Limits: websocket.Limits{Message: mostRead}}
 	if l.Deflate {
 		o.Compression = &compression
 	}
@@ -137,9 +137,7 @@ func (a *audience) answer(c *websocket.Conn, t websocket.MessageType, p []byte) 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, c := range a.conns {
-		c.WritePrepared(context.Background(), m)
-	}
+	websocket.Broadcast(context.Background(), m, slices.Values(a.conns), websocket.SlowWaits)
 }
 
 // A dialer opens this module's sockets.
@@ -153,7 +151,7 @@ type dialer struct {
 }
 
 func dialOptions(t task) *websocket.DialOptions {
-	o := &websocket.DialOptions{TLSClientConfig: clientTLS(t), Limits: websocket.Limits{Message: 2 << 20}}
+	o := &websocket.DialOptions{TLSClientConfig: clientTLS(t), Limits: websocket.Limits{Message: mostRead}}
 	if t.Load.Deflate {
 		o.Compression = &compression
 	}
@@ -207,7 +205,7 @@ func oursH3(t task) client {
 // dialsAtOnce bounds how many sockets are opened at the same time.
 const dialsAtOnce = 32
 
-func (d *dialer) open(ctx context.Context, n, conns int, got func(int, []byte)) ([]socket, error) {
+func (d *dialer) open(ctx context.Context, n, conns int, got received) ([]socket, error) {
 	first := d.opened
 	d.opened += n
 	sockets := make([]socket, n)
@@ -220,7 +218,7 @@ func (d *dialer) open(ctx context.Context, n, conns int, got func(int, []byte)) 
 				return err
 			}
 			sockets[k] = (*sender)(c)
-			receive := answer(func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got(first+k, p) })
+			receive := answer(func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got(first+k, p, true) })
 			if !d.loop {
 				return c.Handle(receive)
 			}
@@ -246,7 +244,7 @@ func readLoop(ctx context.Context, c *websocket.Conn, receive answer) {
 
 func (d *dialer) fetch(ctx context.Context) (io.ReadCloser, error) {
 	if d.get == nil {
-		return nil, nil
+		return nil, errNoDownloads
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+"bulk", nil)
 	if err != nil {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -12,160 +16,226 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// The HTTP/1.1 libraries are used as their documentation shows it, with their
-// buffers' default sizes. Their client is this module's.
+// The HTTP/1.1 libraries are used as their documentation shows it, and where that
+// names more than one way, in the one that costs least here: buffers for messages
+// are kept from one to the next, and what may be pooled is.
 func init() {
-	for name, h := range map[string]func(load) http.Handler{
-		"gorilla": gorillaHandler, "coder": coderHandler, "gobwas": gobwasHandler, "gws": gwsHandler,
-	} {
-		add(name, &contender{
-			about: peers[name], transport: "h1", websocket: true,
-			serve: func(l load) (ready, error) {
-				return serveTLS(h(l), plain, "http/1.1")
-			},
-			client: oursH1,
-		})
+	addPeer("gorilla", "github.com/gorilla/websocket, NextReader into one buffer, a WriteBufferPool", serveGorilla)
+	addPeer("coder", "github.com/coder/websocket, Reader into one buffer", serveCoder)
+	addPeer("gobwas", "github.com/gobwas/ws, wsutil.Reader into one buffer, pooled wsutil.Writer", serveGobwas)
+	addPeer("gws", "github.com/lxzan/gws, its event handler", serveGWS)
+}
+
+func addPeer(name, about string, handler func(load) http.Handler) {
+	add(name, &contender{
+		about: about, transport: "h1", websocket: true,
+		serve:  func(l load) (ready, error) { return serveTLS(handler(l), plain, "http/1.1") },
+		client: wireH1, library: oursH1,
+	})
+}
+
+// mostRead is the largest message that servers take.
+const mostRead = 2 << 20
+
+// A peerConn is a library's socket.
+type peerConn interface {
+	// read reads a message into b.
+	read(b *bytes.Buffer) (kind int, err error)
+	write(kind int, p []byte) error
+	Close() error
+}
+
+// A hall is what a server's sockets share: those that get broadcasts.
+type hall[C any] struct {
+	load load
+	mu   sync.Mutex
+	all  []C
+}
+
+func (h *hall[C]) enter(c C) {
+	if h.load.Kind != broadcasting {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = append(h.all, c)
+}
+
+// each calls f for all, one caller at a time.
+func (h *hall[C]) each(f func(C)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.all {
+		f(c)
 	}
 }
 
-var peers = map[string]string{
-	"gorilla": "github.com/gorilla/websocket",
-	"coder":   "github.com/coder/websocket",
-	"gobwas":  "github.com/gobwas/ws, with wsutil",
-	"gws":     "github.com/lxzan/gws",
+// serve is the loop of a socket: what it reads goes back, or by toAll to all.
+func serve[C peerConn](h *hall[C], c C, toAll func(kind int, p []byte)) {
+	defer c.Close()
+	h.enter(c)
+	var b bytes.Buffer
+	for {
+		b.Reset()
+		kind, err := c.read(&b)
+		switch {
+		case err != nil:
+			return
+		case h.load.toAll(b.Len()):
+			toAll(kind, b.Bytes())
+		case c.write(kind, b.Bytes()) != nil:
+			return
+		}
+	}
 }
 
-func gorillaHandler(l load) http.Handler {
-	up := gorilla.Upgrader{EnableCompression: l.Deflate}
-	var mu sync.Mutex
-	var all []*gorilla.Conn
+// A gorillaConn takes one writer at a time; nil where there is one.
+type gorillaConn struct {
+	*gorilla.Conn
+	mu *sync.Mutex
+}
+
+func (c gorillaConn) read(b *bytes.Buffer) (int, error) {
+	kind, r, err := c.NextReader()
+	if err == nil {
+		_, err = b.ReadFrom(r)
+	}
+	return kind, err
+}
+
+func (c gorillaConn) write(kind int, p []byte) error {
+	if c.mu != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+	}
+	return c.WriteMessage(kind, p)
+}
+
+func (c gorillaConn) writePrepared(m *gorilla.PreparedMessage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.WritePreparedMessage(m)
+}
+
+func serveGorilla(l load) http.Handler {
+	up := gorilla.Upgrader{EnableCompression: l.Deflate, WriteBufferPool: new(sync.Pool)}
+	all := &hall[gorillaConn]{load: l}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := up.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		defer c.Close()
+		conn := gorillaConn{Conn: c}
 		if l.Kind == broadcasting {
-			mu.Lock()
-			all = append(all, c)
-			mu.Unlock()
+			conn.mu = new(sync.Mutex)
 		}
-		for {
-			t, p, err := c.ReadMessage()
+		serve(all, conn, func(kind int, p []byte) {
+			m, err := gorilla.NewPreparedMessage(kind, p)
 			if err != nil {
 				return
 			}
-			if !l.toAll(len(p)) {
-				if c.WriteMessage(t, p) != nil {
-					return
-				}
-				continue
-			}
-			m, err := gorilla.NewPreparedMessage(t, p)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			for _, c := range all {
-				c.WritePreparedMessage(m)
-			}
-			mu.Unlock()
-		}
+			all.each(func(c gorillaConn) { c.writePrepared(m) })
+		})
 	})
 }
 
-func coderHandler(l load) http.Handler {
+type coderConn struct {
+	*coder.Conn
+	ctx context.Context
+}
+
+func (c coderConn) read(b *bytes.Buffer) (int, error) {
+	kind, r, err := c.Reader(c.ctx)
+	if err == nil {
+		_, err = b.ReadFrom(r)
+	}
+	return int(kind), err
+}
+
+func (c coderConn) write(kind int, p []byte) error {
+	return c.Write(c.ctx, coder.MessageType(kind), p)
+}
+
+func (c coderConn) Close() error { return c.CloseNow() }
+
+func serveCoder(l load) http.Handler {
 	o := &coder.AcceptOptions{CompressionMode: coder.CompressionDisabled}
 	if l.Deflate {
 		o.CompressionMode, o.CompressionThreshold = coder.CompressionContextTakeover, 1
 	}
-	var mu sync.Mutex
-	var all []*coder.Conn
+	all := &hall[coderConn]{load: l}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := coder.Accept(w, r, o)
 		if err != nil {
 			return
 		}
-		defer c.CloseNow()
-		c.SetReadLimit(2 << 20)
-		if l.Kind == broadcasting {
-			mu.Lock()
-			all = append(all, c)
-			mu.Unlock()
-		}
-		for {
-			t, p, err := c.Read(r.Context())
-			if err != nil {
-				return
-			}
-			if !l.toAll(len(p)) {
-				if c.Write(r.Context(), t, p) != nil {
-					return
-				}
-				continue
-			}
-			mu.Lock()
-			for _, c := range all {
-				c.Write(r.Context(), t, p)
-			}
-			mu.Unlock()
-		}
+		c.SetReadLimit(mostRead)
+		serve(all, coderConn{c, r.Context()}, func(kind int, p []byte) {
+			all.each(func(c coderConn) { c.write(kind, p) })
+		})
 	})
 }
 
-func gobwasHandler(l load) http.Handler {
-	var mu sync.Mutex
-	var all []net.Conn
+// A gobwasConn reads through wsutil.Reader, which has no buffer of its own.
+type gobwasConn struct {
+	net.Conn
+	in *wsutil.Reader
+}
+
+func (c gobwasConn) read(b *bytes.Buffer) (int, error) {
+	h, err := c.in.NextFrame()
+	switch {
+	case err != nil:
+		return 0, err
+	case h.OpCode.IsControl():
+		return 0, errors.New("a control frame: not measured")
+	}
+	b.Grow(int(min(h.Length, mostRead)) + bytes.MinRead)
+	_, err = b.ReadFrom(c.in)
+	return int(h.OpCode), err
+}
+
+// pooledSize is the largest message that a pooled writer takes: one write instead
+// of two is worth a copy up to there.
+const pooledSize = 16 << 10
+
+func (c gobwasConn) write(kind int, p []byte) error {
+	if len(p) > pooledSize {
+		return wsutil.WriteServerMessage(c.Conn, ws.OpCode(kind), p)
+	}
+	w := wsutil.GetWriter(c.Conn, ws.StateServerSide, ws.OpCode(kind), max(len(p), 512))
+	defer wsutil.PutWriter(w)
+	if _, err := w.Write(p); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func serveGobwas(l load) http.Handler {
+	all := &hall[gobwasConn]{load: l}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _, _, err := ws.UpgradeHTTP(r, w)
 		if err != nil {
 			return
 		}
-		defer c.Close()
-		if l.Kind == broadcasting {
-			mu.Lock()
-			all = append(all, c)
-			mu.Unlock()
-		}
-		for {
-			p, op, err := wsutil.ReadClientData(c)
+		conn := gobwasConn{c, wsutil.NewReader(c, ws.StateServerSide)}
+		go serve(all, conn, func(kind int, p []byte) { // as its documentation does: the HTTP handler ends
+			b, err := ws.CompileFrame(ws.NewFrame(ws.OpCode(kind), true, p))
 			if err != nil {
 				return
 			}
-			if !l.toAll(len(p)) {
-				if wsutil.WriteServerMessage(c, op, p) != nil {
-					return
-				}
-				continue
-			}
-			b, err := ws.CompileFrame(ws.NewFrame(op, true, p))
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			for _, c := range all {
-				c.Write(b)
-			}
-			mu.Unlock()
-		}
+			all.each(func(c gobwasConn) { io.Writer(c.Conn).Write(b) })
+		})
 	})
 }
 
 // gwsEvents are what gws calls.
 type gwsEvents struct {
 	gws.BuiltinEventHandler
-	load load
-	mu   sync.Mutex
-	all  []*gws.Conn
+	hall[*gws.Conn]
 }
 
-func (e *gwsEvents) OnOpen(c *gws.Conn) {
-	if e.load.Kind == broadcasting {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.all = append(e.all, c)
-	}
-}
+func (e *gwsEvents) OnOpen(c *gws.Conn) { e.enter(c) }
 
 func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
@@ -175,15 +245,11 @@ func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 	}
 	b := gws.NewBroadcaster(m.Opcode, m.Bytes())
 	defer b.Close()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.all {
-		b.Broadcast(c)
-	}
+	e.each(func(c *gws.Conn) { b.Broadcast(c) })
 }
 
-func gwsHandler(l load) http.Handler {
-	up := gws.NewUpgrader(&gwsEvents{load: l}, &gws.ServerOption{
+func serveGWS(l load) http.Handler {
+	up := gws.NewUpgrader(&gwsEvents{hall: hall[*gws.Conn]{load: l}}, &gws.ServerOption{
 		PermessageDeflate: gws.PermessageDeflate{
 			Enabled: l.Deflate, Threshold: 1, Level: 1,
 			ServerContextTakeover: true, ClientContextTakeover: true,
@@ -192,7 +258,7 @@ func gwsHandler(l load) http.Handler {
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := up.Upgrade(w, r); err == nil {
-			go c.ReadLoop() // its documentation's way: the HTTP handler's goroutine ends
+			go c.ReadLoop() // as its documentation does: the HTTP handler ends
 		}
 	})
 }

@@ -40,6 +40,7 @@ type (
 		CPU        time.Duration // user and system time so far
 		RSS        int64         // bytes of memory resident now
 		Heap       uint64        // bytes of heap in use
+		Allocs     uint64        // of heap, so far
 		Goroutines int
 	}
 
@@ -191,7 +192,11 @@ func runTask(arg string) error {
 		}
 		return nil
 	}
-	result, err := t.Load.run(ctx, c.client(t), mark)
+	var result figures
+	client, err := c.clientFor(t)
+	if err == nil {
+		result, err = t.Load.run(ctx, client, mark)
+	}
 	if err != nil {
 		return out.Encode(event{Err: err.Error()})
 	}
@@ -210,7 +215,7 @@ func usageNow(mark string) usage {
 	u.RSS = resident()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	u.Heap = m.HeapInuse
+	u.Heap, u.Allocs = m.HeapInuse, m.Mallocs
 	u.Goroutines = runtime.NumGoroutine()
 	return u
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/quic-go/quic-go"
-	"golang.org/x/sync/errgroup"
 )
 
 // The wire itself: a message is four bytes of length and its payload, one write
@@ -15,13 +14,8 @@ import (
 func init() {
 	add("raw TLS", &contender{
 		about: "crypto/tls, a goroutine for each connection, messages with a length in front", transport: "raw",
-		serve: func(load) (ready, error) { return serveRaw(echoRaw) },
-		client: func(t task) client {
-			return &rawClient{dial: func(ctx context.Context) (io.ReadWriter, error) {
-				d := tls.Dialer{Config: clientTLS(t, rawProtocol)}
-				return d.DialContext(ctx, "tcp", t.Addr)
-			}}
-		},
+		serve:  func(load) (ready, error) { return serveRaw(echoRaw) },
+		client: rawTLS,
 	})
 	add("raw QUIC", &contender{
 		about: "quic-go, a goroutine for each stream, messages with a length in front", transport: "raw", shared: true,
@@ -53,7 +47,7 @@ func serveRaw(handle func(io.ReadWriter)) (ready, error) {
 
 func serveRawQUIC(load) (ready, error) {
 	config, cert := serverTLS(rawProtocol)
-	l, err := quic.ListenAddr("127.0.0.1:0", config, &quic.Config{MaxIncomingStreams: manyStreams, HandshakeIdleTimeout: patience})
+	l, err := quic.ListenAddr("127.0.0.1:0", config, patientQUIC)
 	if err != nil {
 		return ready{}, err
 	}
@@ -110,7 +104,7 @@ func (r *rawReader) next() ([]byte, error) {
 			}
 			r.room(size)
 		} else {
-			r.room(4 << 10)
+			r.room(512)
 		}
 		n, err := r.in.Read(r.buf[r.w:])
 		if r.w += n; err != nil && n == 0 {
@@ -132,63 +126,26 @@ func (r *rawReader) room(size int) {
 	}
 }
 
-// A rawClient opens connections or streams.
-type rawClient struct {
-	dial   func(context.Context) (io.ReadWriter, error)
-	opened int
-}
-
-func (c *rawClient) open(ctx context.Context, n, _ int, got func(int, []byte)) ([]socket, error) {
-	first := c.opened
-	c.opened += n
-	sockets := make([]socket, n)
-	g, dialing := errgroup.WithContext(ctx)
-	g.SetLimit(dialsAtOnce)
-	for k := range n {
-		g.Go(func() error {
-			conn, err := c.dial(dialing)
-			if err != nil {
-				return err
-			}
-			sockets[k] = &rawSocket{out: conn}
-			go func() { // ends with the connection
-				r := rawReader{in: conn}
-				for {
-					m, err := r.next()
-					if err != nil {
-						return
-					}
-					got(first+k, m[4:])
-				}
-			}()
-			return nil
-		})
+// rawTLS opens connections.
+func rawTLS(t task) client {
+	d := tls.Dialer{Config: clientTLS(t, rawProtocol)}
+	return &streamClient{
+		dial:    func(ctx context.Context, _ int) (io.ReadWriter, error) { return d.DialContext(ctx, "tcp", t.Addr) },
+		framing: func(got piece) framing { return &rawFraming{got: got} },
 	}
-	return sockets, g.Wait()
 }
 
-func (c *rawClient) fetch(context.Context) (io.ReadCloser, error) { return nil, nil }
-
-// A rawSocket sends messages.
-type rawSocket struct {
-	out io.Writer
-	buf []byte
-}
-
-func (s *rawSocket) send(p []byte) error {
-	s.buf = binary.BigEndian.AppendUint32(s.buf[:0], uint32(len(p)))
-	s.buf = append(s.buf, p...)
-	_, err := s.out.Write(s.buf)
-	return err
-}
-
-// rawQUIC opens streams of one connection.
+// rawQUIC opens streams.
 func rawQUIC(t task) client {
-	conn, err := quic.DialAddr(context.Background(), t.Addr, clientTLS(t, rawProtocol), &quic.Config{HandshakeIdleTimeout: patience})
-	return &rawClient{dial: func(ctx context.Context) (io.ReadWriter, error) {
-		if err != nil {
-			return nil, err
-		}
-		return conn.OpenStreamSync(ctx)
-	}}
+	conns := &quicConns{task: t, protocol: rawProtocol, conns: make(map[int]func() (*quic.Conn, error))}
+	return &streamClient{
+		dial: func(ctx context.Context, i int) (io.ReadWriter, error) {
+			conn, err := conns.get(i)
+			if err != nil {
+				return nil, err
+			}
+			return conn.OpenStreamSync(ctx)
+		},
+		framing: func(got piece) framing { return &rawFraming{got: got} },
+	}
 }

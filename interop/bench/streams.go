@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 
@@ -19,12 +18,12 @@ func init() {
 		about: "golang.org/x/net/http2's server, a WebSocket on its request body and response writer", transport: "h2", shared: true, websocket: true,
 		env:    []string{"GODEBUG=http2xconnect=1"},
 		serve:  serveXNet,
-		client: oursH2,
+		client: wireH2, library: oursH2,
 	})
 	add("http3", &contender{
 		about: "quic-go/http3's server, a WebSocket on its stream", transport: "h3", shared: true, websocket: true,
 		serve:  serveHTTP3,
-		client: oursH3,
+		client: wireH3, library: oursH3,
 	})
 }
 
@@ -32,8 +31,8 @@ func init() {
 func echoFrames(in io.Reader, out io.Writer, flush func() error) {
 	r := frame.Receiver{Side: frame.Server}
 	s := frame.Sender{Side: frame.Server}
-	buf := make([]byte, 16<<10)
-	held := 0 // bytes of an incomplete header at the start of buf
+	buf := make([]byte, 512) // an idle socket holds no more
+	held := 0                // bytes of an incomplete header at the start of buf
 	var message, b []byte
 	for {
 		n, err := in.Read(buf[held:])
@@ -62,6 +61,9 @@ func echoFrames(in io.Reader, out io.Writer, flush func() error) {
 			if _, err := out.Write(b); err != nil || flush() != nil {
 				return
 			}
+		}
+		if held += n; held == len(buf) && held < 32<<10 {
+			buf = make([]byte, 2*held)
 		}
 		held = copy(buf, rest)
 	}
@@ -103,7 +105,7 @@ func serveHTTP3(load) (ready, error) {
 	})
 	srv := &http3.Server{
 		Handler: mux, TLSConfig: http3.ConfigureTLSConfig(config),
-		QUICConfig: &quic.Config{MaxIncomingStreams: manyStreams},
+		QUICConfig: patientQUIC,
 	}
 	go srv.Serve(pc) // ends with the process
 	return ready{Addr: pc.LocalAddr().String(), Cert: cert}, nil
