@@ -18,6 +18,7 @@ import (
 // A quicStream is what a stream needs of a *quic.Stream.
 type quicStream interface {
 	Read(p []byte) (int, error)
+	Peek(p []byte) (int, error) // waits for all of p
 	Write(p []byte) (int, error)
 	Close() error // of the sending direction
 	CancelRead(quic.StreamErrorCode)
@@ -54,8 +55,8 @@ type stream struct {
 
 	// Of the reader.
 	in      deframer
-	readErr error    // final
-	first   [16]byte // what a message begins with
+	readErr error   // final
+	first   [1]byte // what Peek finds
 
 	mu       sync.Mutex
 	writing  bool // a write is in progress
@@ -102,14 +103,15 @@ func (s *stream) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// ReadLazy is Read into a buffer that b yields once there is something to read:
-// the first bytes are waited for in a small one.
+// ReadLazy is Read into a buffer that b yields once there is something to read.
 func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
-	n, err := s.Read(s.first[:])
-	if n == 0 {
+	if s.readErr != nil {
+		return 0, s.readErr
+	}
+	if _, err := s.qs.Peek(s.first[:]); errors.Is(err, os.ErrDeadlineExceeded) {
 		return 0, err
 	}
-	return copy(b.Buffer(), s.first[:n]), err
+	return s.Read(b.Buffer()) // of Peek's other errors Read knows more
 }
 
 // violated answers a violation of the peer's and returns the final error.
