@@ -331,8 +331,10 @@ func (c *Conn) finish(ctx context.Context, said <-chan struct{}) {
 func (c *Conn) drain(ctx context.Context) {
 	b := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(b)
-	c.readInterrupt.begin(ctx)
-	defer c.readInterrupt.end(ctx)
+	if done := ctx.Done(); done != nil {
+		c.readInterrupt.begin(ctx, done)
+		defer c.readInterrupt.end()
+	}
 	for ctx.Err() == nil {
 		_, err := c.stream.Read(b[:])
 		if err != nil {

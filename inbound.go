@@ -261,9 +261,9 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 		return 0, c.inputEnded(in.err)
 	}
 	c.publishRead()
-	if ctx.Done() != nil {
-		c.readInterrupt.begin(ctx)
-		defer c.readInterrupt.end(ctx)
+	if done := ctx.Done(); done != nil {
+		c.readInterrupt.begin(ctx, done)
+		defer c.readInterrupt.end()
 	}
 	for {
 		if lazy != nil {

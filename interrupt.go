@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,63 +13,74 @@ var longAgo = time.Unix(1, 0)
 // An interrupt lets a context end one direction's blocked stream call, by
 // moving that direction's deadline into the past and back. It stays registered
 // with the context between calls, so that a loop that passes the same context
-// pays for the registration once.
+// pays for the registration once, and two atomic operations for each call.
 type interrupt struct {
 	setDeadline func(time.Time) error
 
-	mu     sync.Mutex
-	done   <-chan struct{} // of the context registered
-	stop   func() bool     // ends the registration
-	active bool            // between begin and end
-	fired  bool            // the deadline is in the past
+	current <-chan struct{} // of the context registered; of the one who calls begin
+	state   atomic.Int32
+
+	mu       sync.Mutex
+	done     <-chan struct{} // current, for fire
+	stop     func() bool     // ends the registration
+	released bool
 }
 
-// begin says that a call starts which ctx may end. A call of end follows it.
-func (i *interrupt) begin(ctx context.Context) {
-	done := ctx.Done()
-	if done == nil {
-		return
+// The states of an interrupt. Between begin and end it is active, or has fired:
+// then the deadline is in the past, or will be before mu is free.
+const (
+	interruptIdle int32 = iota
+	interruptActive
+	interruptFired
+)
+
+// begin says that a call starts which ctx may end; done is ctx's, not nil. A call
+// of end follows it.
+func (i *interrupt) begin(ctx context.Context, done <-chan struct{}) {
+	if i.current != done {
+		i.register(ctx, done)
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.done != done {
-		if i.stop != nil {
-			i.stop()
-		}
-		i.done = done
-		i.stop = context.AfterFunc(ctx, func() { i.fire(done) })
-	}
-	i.active = true
+	i.state.Store(interruptActive)
 	if ctx.Err() != nil {
+		i.mu.Lock()
+		defer i.mu.Unlock()
 		i.fireLocked()
 	}
 }
 
 // end says that the call is over, and makes the deadline harmless again.
-func (i *interrupt) end(ctx context.Context) {
-	if ctx.Done() == nil {
+func (i *interrupt) end() {
+	if i.state.CompareAndSwap(interruptActive, interruptIdle) {
 		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.active = false
-	if i.fired {
-		i.fired = false
-		i.setDeadline(time.Time{})
+	i.state.Store(interruptIdle)
+	i.setDeadline(time.Time{})
+}
+
+func (i *interrupt) register(ctx context.Context, done <-chan struct{}) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.stop != nil {
+		i.stop()
+	}
+	i.current, i.done, i.stop = done, done, nil
+	if !i.released {
+		i.stop = context.AfterFunc(ctx, func() { i.fire(done) })
 	}
 }
 
 func (i *interrupt) fire(done <-chan struct{}) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.done == done && i.active {
+	if i.done == done {
 		i.fireLocked()
 	}
 }
 
 func (i *interrupt) fireLocked() {
-	if !i.fired {
-		i.fired = true
+	if i.state.CompareAndSwap(interruptActive, interruptFired) {
 		i.setDeadline(longAgo)
 	}
 }
@@ -80,5 +92,5 @@ func (i *interrupt) release() {
 	if i.stop != nil {
 		i.stop()
 	}
-	i.stop, i.done = nil, nil
+	i.stop, i.released = nil, true
 }

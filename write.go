@@ -354,9 +354,9 @@ func (c *Conn) writeMasked(ctx context.Context, header, p []byte, key [4]byte) (
 // writeStream writes a and then b, if there is one, and returns the number of
 // bytes that the stream took.
 func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error) {
-	if ctx.Done() != nil {
-		c.writeInterrupt.begin(ctx)
-		defer c.writeInterrupt.end(ctx)
+	if done := ctx.Done(); done != nil {
+		c.writeInterrupt.begin(ctx, done)
+		defer c.writeInterrupt.end()
 	}
 	c.stall.begin()
 	if c.buffers != nil && len(b) > 0 {
