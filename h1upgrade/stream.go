@@ -31,7 +31,7 @@ type stream struct {
 	state *tls.ConnectionState
 	alert bool // conn's CloseWrite writes, as TLS does
 
-	first [16]byte // the reader's: what a message begins with
+	first [64]byte // the reader's: a short message, or what a longer one begins with
 
 	// vectored says that conn takes several buffers in one call. Then buffers
 	// and parts are the writer's, kept to save it two allocations.
@@ -83,14 +83,10 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes p. On TLS a record that the deadline has cut, perhaps before its
-// first byte, can neither be withdrawn nor continued: crypto/tls fails all later
-// writes. Such a record's bytes count as taken, one at least, so that the Conn
-// gives the stream up and does not go on with one that can only be read.
 // ReadLazy is Read into a buffer that b yields once there is something to read.
-// What TLS has decrypted it hands out in any pieces; so the first bytes are waited
-// for in a buffer that costs nothing. Without TLS a read of its own for them would
-// cost too much.
+// What TLS has decrypted it hands out in any pieces; so the first bytes, often a
+// whole message, are waited for in a buffer that costs nothing. Without TLS a read
+// of its own for them would cost too much.
 func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
 	if !s.alert {
 		return s.Read(b.Buffer())
@@ -102,6 +98,10 @@ func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
 	return copy(b.Buffer(), s.first[:n]), err
 }
 
+// Write writes p. On TLS a record that the deadline has cut, perhaps before its
+// first byte, can neither be withdrawn nor continued: crypto/tls fails all later
+// writes. Such a record's bytes count as taken, one at least, so that the Conn
+// gives the stream up and does not go on with one that can only be read.
 func (s *stream) Write(p []byte) (int, error) {
 	n, err := s.conn.Write(p)
 	if s.alert && n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
