@@ -128,7 +128,7 @@ func (p *Percentiles) row(c *canvas, col columns, s scale, column float64, d *Di
 	}
 	y := c.y + col.middle
 	c.line(s.at(d.P50), y, s.at(d.Max), y, 2, d.Color.stroke())
-	c.mark(bar, s.at(d.Max), y, 4, d.Color.fill())
+	c.mark(bar, s.at(d.Max), y, 6, d.Color.fill())
 	if d.P90 > 0 {
 		c.mark(square, s.at(d.P90), y, 4, d.Color.fill())
 	}

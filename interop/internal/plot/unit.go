@@ -38,7 +38,7 @@ func (u Unit) Format(v float64) string {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return "–"
 	case u == Count && v == math.Trunc(v) && math.Abs(v) < 1e6:
-		return thousands(strconv.FormatFloat(v, 'f', 0, 64))
+		return Digits(v)
 	case v == 0:
 		return strings.TrimSpace("0 " + string(u))
 	case u == Percent:
@@ -74,6 +74,18 @@ func (u Unit) Format(v float64) string {
 func significant(v float64) float64 {
 	r, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 2, 64), 64)
 	return r
+}
+
+// Digits writes a number without a unit: to three significant digits, but whole
+// numbers below a million in full; thousands are separated by commas.
+func Digits(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	if v == math.Trunc(v) && math.Abs(v) < 1e6 {
+		return thousands(strconv.FormatFloat(v, 'f', 0, 64))
+	}
+	return digits(v)
 }
 
 // digits writes a number to three significant digits, without zeros at the end

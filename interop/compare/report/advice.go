@@ -1,0 +1,144 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wsmux/websocket/interop/compare/result"
+)
+
+// An advice is a line of the summary: if you have Have, use Use, because of
+// Because, which Rule has led to. Nothing follows if Follows is false: Use then
+// says why not.
+type advice struct {
+	Have    string
+	Use     string
+	Because string
+	Rule    string
+	Follows bool
+	Number  int // the scenario
+}
+
+// A question is asked of one condition of a scenario: which transports have the
+// least of a quantity?
+type question struct {
+	have     string
+	scenario int
+	at       extreme
+	among    []string // transports' IDs, nil for all
+	by       quantity
+}
+
+// An extreme picks a scenario's condition by the value of a parameter: the
+// greatest, or the least. With no key it is the first condition.
+type extreme struct {
+	key  string
+	most bool
+}
+
+var (
+	sockets      = []string{result.WebSocketH1, result.WebSocketH2, result.WebSocketH3}
+	plainHTTP    = []string{result.EventsH1, result.EventsH2, result.PollingH1, result.PollingH2}
+	mostSockets  = extreme{result.Sockets, true}
+	leastLoss    = extreme{result.Loss, false}
+	mostLoss     = extreme{result.Loss, true}
+	anyCondition = extreme{}
+)
+
+// questions are those of the summary, in its order. The least of the quantity
+// wins in each of them.
+var questions = []question{
+	{"many sockets on one page", 1, mostSockets, nil, figureOf(result.CPUPerSocket)},
+	{"a limit on connections (a proxy, a firewall, a load balancer)", 1, mostSockets, nil, connectionsOf()},
+	{"one message for many receivers (chat, feeds)", 2, anyCondition, nil, figureOf(result.CPUPerMessage)},
+	{"the same, and nothing but plain HTTP gets through", 2, anyCondition, plainHTTP, figureOf(result.CPUPerMessage)},
+	{"small messages both ways, many in a second, that must arrive soon (games)", 3, anyCondition, nil, tailOf(result.MessageLatency)},
+	{"small messages both ways, and a server to pay for", 3, anyCondition, nil, figureOf(result.CPUPerMessage)},
+	{"small messages both ways, and bytes to pay for", 3, anyCondition, nil, figureOf(result.BytesPerMessage)},
+	{"many sockets that are mostly idle", 4, anyCondition, nil, figureOf(result.RSSPerSocket)},
+	{"downloads beside a socket, on a narrow line that loses nothing", 5, leastLoss, sockets, tailOf(result.MessageLatency)},
+	{"downloads beside a socket, on a narrow line that loses packets", 5, mostLoss, sockets, tailOf(result.MessageLatency)},
+	{"servers that restart under many sockets", 6, mostSockets, nil, figureOf(result.TimeToRecover)},
+	{"clients far away that want a first answer soon", 7, leastLoss, nil, figureOf(result.FirstRoundTrips)},
+	{"a network that loses packets", 7, mostLoss, nil, tailOf(result.MessageLatency)},
+}
+
+// pick returns the runs of the condition, of these transports.
+func (e extreme) pick(s *scenario, among []string) []*run {
+	groups := s.conditions()
+	if len(groups) == 0 {
+		return nil
+	}
+	best := groups[0]
+	for _, g := range groups[1:] {
+		a, b := g[0].parameter(e.key), best[0].parameter(e.key)
+		if e.key != "" && (e.most && a > b || !e.most && a < b) {
+			best = g
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(best), func(r *run) bool {
+		return among != nil && !slices.Contains(among, r.Transport)
+	})
+}
+
+// advise answers the questions of all scenarios that were measured.
+func advise(v *view) []advice {
+	var all []advice
+	for _, q := range questions {
+		if s := v.scenario(q.scenario); s != nil {
+			all = append(all, choose(v, s, q))
+		}
+	}
+	return all
+}
+
+// choose answers a question by its rule: the transport with the least amount is
+// to be used, and those that count as equal to it.
+func choose(v *view, s *scenario, q question) advice {
+	a := advice{Have: q.have, Number: q.scenario}
+	amounts, what := q.by.amounts(q.at.pick(s, q.among))
+	slices.SortStableFunc(amounts, func(x, y amount) int { return cmp.Compare(x.value, y.value) })
+	if len(amounts) > 0 {
+		a.Rule = "least " + what
+		if c := amounts[0].run.condition(); c != "" {
+			a.Rule += " at " + c
+		}
+	}
+	if len(amounts) < 2 {
+		a.Use = "no choice follows: fewer than two transports were measured"
+		return a
+	}
+	winners := slices.IndexFunc(amounts, func(x amount) bool { return compare(amounts[0], x) < 0 })
+	if winners < 0 {
+		a.Use = "no choice follows: the differences are within the noise"
+		a.Because = what + ": " + list(v, amounts)
+		return a
+	}
+	a.Follows = true
+	var names []string
+	for _, w := range amounts[:winners] {
+		names = append(names, v.short(w.run.Transport))
+	}
+	a.Use = enumerate(names, "or")
+	a.Because = fmt.Sprintf("%s: %s; against %s", what, list(v, amounts[:winners]), list(v, amounts[winners:]))
+	return a
+}
+
+// list says amounts and whose they are.
+func list(v *view, amounts []amount) string {
+	var parts []string
+	for _, a := range amounts {
+		parts = append(parts, v.short(a.run.Transport)+" "+a.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// enumerate joins names with commas and a word before the last.
+func enumerate(names []string, word string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " " + word + " " + names[len(names)-1]
+}

@@ -1,0 +1,172 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wsmux/websocket/interop/compare/result"
+	"github.com/wsmux/websocket/interop/internal/plot"
+)
+
+// findings says of scenarios 5 and 7 when HTTP/2's one TCP connection hurts and
+// when HTTP/3 helps. For each condition that was measured it judges the three
+// kinds of WebSocket by their message latency.
+func findings(v *view, s *scenario) []string {
+	if s.Number != 5 && s.Number != 7 {
+		return nil
+	}
+	var sentences []string
+	var hurt, harmless, faster, slower []string
+	for _, runs := range s.conditions() {
+		j := judge(runs)
+		sentences = append(sentences, j.sentences(s.Number == 5))
+		condition := runs[0].condition()
+		if condition == "" {
+			condition = "this network"
+		}
+		if j.complete() {
+			hurt, harmless = assign(j.hurt > 0, condition, hurt, harmless)
+			faster, slower = assign(j.help < 0, condition, faster, slower)
+		}
+	}
+	if len(hurt)+len(harmless) == 0 {
+		return append(sentences, "When HTTP/2's one TCP connection hurts, and when HTTP/3 helps, does not follow from these runs.")
+	}
+	return append(sentences, "In these runs the one TCP connection of HTTP/2 hurt messages "+when(hurt, harmless)+
+		", and HTTP/3 was faster than HTTP/2 "+when(faster, slower)+".")
+}
+
+// assign appends the condition to the first list or to the second one.
+func assign(first bool, condition string, a, b []string) ([]string, []string) {
+	if first {
+		return append(a, condition), b
+	}
+	return a, append(b, condition)
+}
+
+// when says at which conditions something held, and at which it did not.
+func when(held, not []string) string {
+	switch {
+	case len(held) == 0:
+		return "at none of these conditions"
+	case len(not) == 0 && len(held) > 1:
+		return "at all of these conditions"
+	case len(not) == 0:
+		return "at " + held[0]
+	}
+	return "at " + enumerate(held, "and") + ", not at " + enumerate(not, "and")
+}
+
+// A judgement is what one condition says of WebSockets over HTTP/1.1, HTTP/2 and
+// HTTP/3.
+type judgement struct {
+	condition  string
+	what       string     // what was compared
+	h1, h2, h3 *amount    // nil if not measured
+	before     [3]*amount // before the download, likewise
+	lossy      bool
+	hurt       int // h2 compared with h1: 1 if it was slower
+	help       int // h3 compared with h2: -1 if it was faster
+}
+
+func judge(runs []*run) judgement {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return !slices.Contains(sockets, r.Transport) })
+	j := judgement{}
+	if len(runs) > 0 {
+		j.condition = runs[0].condition()
+		j.lossy = runs[0].parameter(result.Loss) > 0
+	}
+	amounts, what := tailOf(result.MessageLatency).amounts(runs)
+	j.what = what
+	before, _ := tailOf(result.BaselineDelay).amounts(runs)
+	for i := range before {
+		j.before[slices.Index(sockets, before[i].run.Transport)] = &before[i]
+	}
+	for i := range amounts {
+		a := &amounts[i]
+		switch a.run.Transport {
+		case result.WebSocketH1:
+			j.h1 = a
+		case result.WebSocketH2:
+			j.h2 = a
+		case result.WebSocketH3:
+			j.h3 = a
+		}
+	}
+	if j.complete() {
+		j.hurt, j.help = compare(*j.h2, *j.h1), compare(*j.h3, *j.h2)
+	}
+	return j
+}
+
+func (j *judgement) complete() bool { return j.h1 != nil && j.h2 != nil && j.h3 != nil }
+
+// sentences says the figures of a condition and what they show.
+func (j *judgement) sentences(bulk bool) string {
+	at := "Here"
+	if j.condition != "" {
+		at = "At " + j.condition
+	}
+	if !j.complete() {
+		return at + " nothing follows: WebSockets were not measured over all three of HTTP/1.1, HTTP/2 and HTTP/3."
+	}
+	figures := fmt.Sprintf("%s the %s was %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", at, j.percentile()+" of message latency", j.h2, j.h1, j.h3)
+	if bulk {
+		figures = fmt.Sprintf("%s the %s was %s over HTTP/2%s, %s over HTTP/1.1%s, where the download has a TCP connection of its own, and %s over HTTP/3%s.",
+			at, j.percentile()+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3))
+	}
+	return strings.Join([]string{figures, j.ofTCP(bulk), j.ofQUIC()}, " ")
+}
+
+// percentile is the one that was compared.
+func (j *judgement) percentile() string {
+	p, _, _ := strings.Cut(j.what, " ")
+	return p
+}
+
+// rose compares with what was measured before the download.
+func (j *judgement) rose(i int, beside *amount) string {
+	before := j.before[i]
+	if before == nil || before.value <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s before it)", before)
+}
+
+// ofTCP says what sharing a TCP connection did.
+func (j *judgement) ofTCP(bulk bool) string {
+	times := ratio(j.h2.value, j.h1.value)
+	switch {
+	case j.hurt > 0 && j.lossy:
+		return "The one TCP connection hurt: HTTP/2 took " + times + " times as long as HTTP/1.1. Behind a lost segment TCP holds back everything that follows, whichever stream it belongs to."
+	case j.hurt > 0 && bulk:
+		return "The one TCP connection hurt although nothing was lost: HTTP/2 took " + times + " times as long as HTTP/1.1, because the messages stood behind bytes of the download."
+	case j.hurt > 0:
+		return "HTTP/2 took " + times + " times as long as HTTP/1.1, although nothing was lost."
+	case j.hurt < 0:
+		return "The one TCP connection did not hurt: HTTP/2 took " + times + " times as long as HTTP/1.1, which is less."
+	}
+	return "The one TCP connection did not hurt: between HTTP/2 and HTTP/1.1 the difference is within the noise."
+}
+
+// ofQUIC says what HTTP/3 did about it.
+func (j *judgement) ofQUIC() string {
+	times := ratio(j.h3.value, j.h2.value)
+	switch {
+	case j.help < 0 && j.lossy:
+		return "HTTP/3 helped: it took " + times + " times as long as HTTP/2. On QUIC a lost packet holds back only the streams whose bytes it carried."
+	case j.help < 0:
+		return "HTTP/3 took " + times + " times as long as HTTP/2, which is less."
+	case j.help > 0:
+		return "HTTP/3 did not help: it took " + times + " times as long as HTTP/2."
+	}
+	return "HTTP/3 made no difference to HTTP/2 beyond the noise."
+}
+
+func ratio(a, b float64) string {
+	if b == 0 {
+		return "infinitely many"
+	}
+	return plot.Digits(a / b)
+}
