@@ -158,12 +158,13 @@ type laterQueue struct {
 }
 
 func (c *Conn) laterQueue() *laterQueue {
+	o := c.outbound()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.later == nil {
-		c.later = &laterQueue{conn: c}
+	if o.later == nil {
+		o.later = &laterQueue{conn: c}
 	}
-	return c.later
+	return o.later
 }
 
 // write writes m, or lets it wait, if that is possible without waiting itself. If
@@ -222,7 +223,7 @@ func (q *laterQueue) run(h frame.Header, e *preparedFrame) {
 		if e.err != nil || c.writePreparedFrame(ctx, h, e) != nil {
 			q.drop()
 		} else if h.RSV1 {
-			c.count.deflatedWritten.add(len(m.payload))
+			c.counts().deflatedWritten.add(len(m.payload))
 		}
 	}
 }
@@ -282,7 +283,7 @@ func (q *laterQueue) awaitRoom() <-chan struct{} {
 func (c *Conn) encoded(m *PreparedMessage, h frame.Header) *preparedFrame {
 	var form preparedForm
 	if h.RSV1 {
-		form.level = c.compression.Level
+		form.level = c.set.compression.Level
 		form.bits, _ = c.writeParams()
 	}
 	return m.form(form)
@@ -293,20 +294,20 @@ func (c *Conn) encoded(m *PreparedMessage, h frame.Header) *preparedFrame {
 func (c *Conn) lockLater(m *PreparedMessage) (h frame.Header, e *preparedFrame) {
 	h = frame.Header{Fin: true, Opcode: m.messageType.opcode(), RSV1: c.compresses(m.messageType, len(m.payload))}
 	if h.RSV1 {
-		if !c.message.tryLock() {
+		if !c.outbound().message.tryLock() {
 			return h, nil
 		}
 		c.forgetContext()
 	}
 	e = c.encoded(m, h)
 	if e.err == nil && c.output.tryLock() {
-		if !c.out.streaming && c.out.err == nil && c.err.Load() == nil {
+		if !c.outbound().streaming && c.outbound().err == nil && c.err.Load() == nil {
 			return h, e
 		}
 		c.unlockOutput()
 	}
 	if h.RSV1 {
-		c.message.unlock()
+		c.outbound().message.unlock()
 	}
 	return h, nil
 }
@@ -314,7 +315,7 @@ func (c *Conn) lockLater(m *PreparedMessage) (h frame.Header, e *preparedFrame) 
 func (c *Conn) unlockLater(h frame.Header) {
 	c.unlockOutput()
 	if h.RSV1 {
-		c.message.unlock()
+		c.outbound().message.unlock()
 	}
 }
 
@@ -322,12 +323,12 @@ func (c *Conn) unlockLater(h frame.Header) {
 // given back if it has.
 func (c *Conn) takeLater(s laterWriter, h frame.Header, e *preparedFrame, m *PreparedMessage) (f flusher, taken bool) {
 	p := e.server
-	if c.client {
-		h.Key = c.out.key()
+	if c.set.client {
+		h.Key = c.outbound().key()
 		b := deflateBuffers.Get().(*[]byte)
 		defer putDeflateBuffer(b)
 		var err error
-		*b, err = c.out.sender.Append((*b)[:0], h, e.payload)
+		*b, err = c.outbound().sender.Append((*b)[:0], h, e.payload)
 		if err != nil { // it was written before, so that this cannot be
 			return nil, false
 		}
@@ -337,13 +338,13 @@ func (c *Conn) takeLater(s laterWriter, h frame.Header, e *preparedFrame, m *Pre
 	if !taken {
 		return nil, false
 	}
-	c.count.bytesWritten.add(len(p))
-	c.count.framesWritten.add(1)
+	c.counts().bytesWritten.add(len(p))
+	c.counts().framesWritten.add(1)
 	if h.RSV1 {
-		c.count.compressedWritten.add(len(e.payload))
-		c.count.deflatedWritten.add(len(m.payload))
+		c.counts().compressedWritten.add(len(e.payload))
+		c.counts().deflatedWritten.add(len(m.payload))
 	}
-	if c.pong.pending.Load() {
+	if c.outbound().pong.pending.Load() {
 		go c.unlockLater(h) // a pong goes out with it; ends with that
 	} else {
 		c.unlockLater(h)

@@ -25,7 +25,7 @@ import (
 //	  └────────────────────────► aborted ────────────────────────────────► gone
 //
 // CloseWrite sends our Close and stays in open, as far as reading goes, until the
-// peer's Close arrives, which is both. Conn.err is set on leaving open and tells why. Conn.over is closed when
+// peer's Close arrives, which is both. Conn.err is set on leaving open and tells why. Conn.isOver is set when
 // nothing more is expected of the peer (its Close, or the end of its input).
 
 // fail records how the Conn ended and reports whether it was open until now.
@@ -45,9 +45,36 @@ func (c *Conn) setOver(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.isOver {
-		c.isOver, c.overErr = true, err
-		close(c.over)
+		c.isOver = true
+		e := c.theEnding()
+		if e.overErr = err; e.over == nil {
+			e.over = make(chan struct{})
+		}
+		close(e.over)
 	}
+}
+
+// overChan returns a channel that is closed when nothing more is expected of the
+// peer.
+func (c *Conn) overChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.theEnding()
+	if e.over == nil {
+		e.over = make(chan struct{})
+	}
+	return e.over
+}
+
+// isOverNow reports whether nothing more is expected of the peer, and with what
+// setOver was called.
+func (c *Conn) isOverNow() (over bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.isOver {
+		return false, nil
+	}
+	return true, c.ending.overErr
 }
 
 // Close closes the socket in an orderly way: it sends a Close frame with the
@@ -73,7 +100,7 @@ func (c *Conn) Close(ctx context.Context, code StatusCode, reason string) error 
 	if !c.beginClose(&CloseError{Code: code, Reason: reason, Err: net.ErrClosed}, written) {
 		return c.awaitHandshake(ctx)
 	}
-	deadline := time.Now().Add(c.limits.CloseTimeout)
+	deadline := time.Now().Add(c.set.limits.CloseTimeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	err = c.closeHandshake(ctx, payload, written)
@@ -125,13 +152,14 @@ func (c *Conn) closeHandshake(ctx context.Context, payload []byte, written chan<
 func (c *Conn) beginClose(ce *CloseError, written <-chan struct{}) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.goodbye != nil {
-		ce = c.goodbye.end // that is what the peer has been told
+	e := c.theEnding()
+	if e.goodbye != nil {
+		ce = e.goodbye.end // that is what the peer has been told
 	}
 	if !c.fail(ce) {
 		return false
 	}
-	c.closing = written
+	e.closing = written
 	return true
 }
 
@@ -139,16 +167,12 @@ func (c *Conn) beginClose(ce *CloseError, written <-chan struct{}) bool {
 // input has ended, which is the error.
 func (c *Conn) awaitPeer(ctx context.Context) error {
 	for {
-		if c.reading.lock(ctx, c.over) {
+		if c.lockInput(ctx, c.overChan()) {
 			c.discard(ctx)
 			c.unlockRead()
 		}
-		select {
-		case <-c.over:
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.overErr
-		default:
+		if over, err := c.isOverNow(); over {
+			return err
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -158,14 +182,12 @@ func (c *Conn) awaitPeer(ctx context.Context) error {
 
 // discard reads until ctx or the input ends. The caller holds the reading gate.
 func (c *Conn) discard(ctx context.Context) {
-	in := &c.in
+	in := c.in
 	in.detach()
 	in.ahead, in.aheadBytes, in.piece, in.partial = nil, 0, nil, nil
 	for {
-		select {
-		case <-c.over:
+		if over, _ := c.isOverNow(); over {
 			return
-		default:
 		}
 		_, ok, err := c.parse(ctx)
 		if err == nil && !ok {
@@ -179,11 +201,12 @@ func (c *Conn) discard(ctx context.Context) {
 
 // awaitHandshake returns the result of a close that somebody else began.
 func (c *Conn) awaitHandshake(ctx context.Context) error {
+	c.mu.Lock()
+	e := c.theEnding()
+	c.mu.Unlock()
 	select {
-	case <-c.handshaken:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.closeErr
+	case <-e.handshaken:
+		return e.closeErr
 	case <-ctx.Done():
 		return fmt.Errorf("websocket: close: %w", ctx.Err())
 	}
@@ -192,11 +215,12 @@ func (c *Conn) awaitHandshake(ctx context.Context) error {
 func (c *Conn) setHandshaken(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e := c.theEnding()
 	select {
-	case <-c.handshaken:
+	case <-e.handshaken:
 	default:
-		c.closeErr = err
-		close(c.handshaken)
+		e.closeErr = err
+		close(e.handshaken)
 	}
 }
 
@@ -257,7 +281,7 @@ func (c *Conn) peerClosed(ctx context.Context, code StatusCode, reason string) e
 func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) <-chan struct{} {
 	said := make(chan struct{})
 	c.mu.Lock()
-	started, closing := c.finishing, c.closing
+	started, closing := c.finishing, c.theEnding().closing
 	c.finishing = true
 	c.mu.Unlock()
 	if started {
@@ -268,7 +292,7 @@ func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) <-chan s
 	if err != nil { // a reason of ours that is too long, or a code that is not for the wire
 		payload, _ = frame.AppendClose(nil, code, "")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.limits.CloseTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.CloseTimeout)
 	go func() { // ends with the write, which its context bounds
 		if closing != nil {
 			<-closing
@@ -294,7 +318,7 @@ func (c *Conn) finishAfter(code StatusCode, reason string, breach bool) <-chan s
 // peer's turn: the server ends first, the client follows (RFC 6455 §7.1.1); in a
 // breach nobody waits.
 func (c *Conn) endAfterClose(breach bool) {
-	if breach || !c.client {
+	if breach || !c.set.client {
 		c.stream.CloseWrite()
 	}
 }
@@ -310,9 +334,9 @@ func (c *Conn) finish(ctx context.Context, said <-chan struct{}) {
 	c.finishing = true
 	c.mu.Unlock()
 	// Nobody reads the stream once err is set and the gate was free.
-	if c.reading.lock(ctx, nil) {
+	if c.lockInput(ctx, nil) {
 		c.in.dropBuffer()
-		c.reading.unlock()
+		c.unlockRead()
 		c.drain(ctx)
 	}
 	if said != nil {
@@ -332,8 +356,9 @@ func (c *Conn) drain(ctx context.Context) {
 	b := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(b)
 	if done := ctx.Done(); done != nil {
-		c.readInterrupt.begin(ctx, done)
-		defer c.readInterrupt.end()
+		i := c.interruptRead()
+		i.begin(ctx, done)
+		defer i.end()
 	}
 	for ctx.Err() == nil {
 		_, err := c.stream.Read(b[:])
@@ -366,17 +391,16 @@ func (c *Conn) release() {
 	}
 	c.isGone = true
 	c.mu.Unlock()
-	c.readInterrupt.release()
-	c.writeInterrupt.release()
-	c.stall.release()
-	c.alive.release()
-	if c.reading.tryLock() {
-		c.in.release()
-		c.reading.unlock()
+	if i := c.readInterrupt.Load(); i != nil {
+		i.release()
 	}
-	if c.message.tryLock() {
-		c.forgetContext()
-		c.message.unlock()
+	if o := c.out.Load(); o != nil {
+		o.release()
+	}
+	c.alive.release()
+	if c.tryLockInput() {
+		c.in.release()
+		c.unlockRead()
 	}
 	if c.onEnd != nil {
 		go c.onEnd()

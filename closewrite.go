@@ -41,7 +41,7 @@ func (c *Conn) CloseWrite(ctx context.Context, code StatusCode, reason string) e
 	}
 	c.alive.release() // CloseTimeout takes its place
 	go c.awaitAnswer(g)
-	ctx, cancel := context.WithTimeout(ctx, c.limits.CloseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.set.limits.CloseTimeout)
 	defer cancel()
 	g.err = c.sayGoodbye(ctx, payload, g.end)
 	close(g.said)
@@ -70,13 +70,14 @@ func (g *goodbye) wait(ctx context.Context) error {
 func (c *Conn) beginGoodbye(g *goodbye) (*goodbye, *CloseError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.goodbye != nil {
-		return c.goodbye, nil
+	e := c.theEnding()
+	if e.goodbye != nil {
+		return e.goodbye, nil
 	}
 	if ce := c.err.Load(); ce != nil {
 		return nil, ce
 	}
-	c.goodbye, c.closing = g, g.said
+	e.goodbye, e.closing = g, g.said
 	return g, nil
 }
 
@@ -85,17 +86,17 @@ func (c *Conn) beginGoodbye(g *goodbye) (*goodbye, *CloseError) {
 func (c *Conn) goodbyeSaid() *CloseError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.goodbye == nil {
+	if c.ending == nil || c.ending.goodbye == nil {
 		return nil
 	}
-	return c.goodbye.end
+	return c.ending.goodbye.end
 }
 
 // sayGoodbye writes the Close frame and lets nothing be written behind it.
 func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, ce *CloseError) error {
 	err := c.writeCloseThen(ctx, payload, func() {
-		if c.out.err == nil {
-			c.out.err = ce
+		if c.outbound().err == nil {
+			c.outbound().err = ce
 		}
 	})
 	if err != nil && ctx.Err() != nil {
@@ -134,29 +135,30 @@ func (c *Conn) awaitAnswer(g *goodbye) {
 // come in that time, and then whether the application was so far behind that the
 // peer may have given it.
 func (c *Conn) readForAnswer() (late, behind bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.limits.CloseTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.CloseTimeout)
 	defer cancel()
+	over := c.overChan()
 	// Of those who read ahead one reads for all, see awaitPong.
-	if c.awaitingPong.lock(ctx, c.over) {
-		defer c.awaitingPong.unlock()
+	if c.outbound().awaitingPong.lock(ctx, over) {
+		defer c.outbound().awaitingPong.unlock()
 	}
 	for {
 		var err error
 		full := false
-		if c.lockAhead(ctx, c.over) {
-			err = c.readAhead(ctx, c.over)
+		if c.lockAhead(ctx, over) {
+			err = c.readAhead(ctx, over)
 			full = c.in.aheadFull()
 			c.unlockRead()
 		}
 		behind = behind || full
 		if full { // what is ahead leads whoever reads it to the answer
 			select {
-			case <-c.over:
+			case <-over:
 			case <-ctx.Done():
 			}
 		}
 		select {
-		case <-c.over:
+		case <-over:
 			return false, false
 		default:
 		}
@@ -176,11 +178,11 @@ func (c *Conn) writeCloseThen(ctx context.Context, payload []byte, then func()) 
 		return ctx.Err()
 	}
 	defer c.unlockOutput()
-	if c.out.err != nil {
-		if c.out.err == c.goodbyeSaid() {
+	if c.outbound().err != nil {
+		if c.outbound().err == c.goodbyeSaid() {
 			return nil
 		}
-		return c.out.err
+		return c.outbound().err
 	}
 	err := c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Close}, payload)
 	if errors.Is(err, frame.ErrClosed) {

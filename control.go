@@ -24,16 +24,16 @@ func (c *Conn) handleControl(ctx context.Context, ev frame.Event) error {
 		}
 		return c.peerClosed(ctx, code, reason)
 	}
-	if !c.in.control.take(c.clock) {
+	if !c.in.control.take() {
 		return c.breach(controlFlood{frame.Error{Code: StatusPolicyViolation, Rule: errControlFlood.Error()}})
 	}
 	if ev.Opcode == frame.Pong {
-		if !c.pings.answered(ev.Payload) {
+		if !c.outbound().pings.answered(ev.Payload) {
 			c.in.count.pongs++
 		}
 		return nil
 	}
-	c.pong.set(ev.Payload)
+	c.outbound().pong.set(ev.Payload)
 	if c.output.tryLock() {
 		c.sendPong(ctx)
 	}
@@ -52,7 +52,7 @@ func (c *Conn) sendPong(ctx context.Context) {
 	select {
 	case <-sent:
 	case <-ctx.Done():
-	case <-c.over:
+	case <-c.overChan():
 	}
 }
 
@@ -71,12 +71,11 @@ type bucket struct {
 }
 
 func (b *bucket) init(burst, rate int) {
-	b.off = burst < 0 || rate < 0
-	b.burst, b.rate, b.tokens = float64(burst), float64(rate), float64(burst)
+	*b = bucket{burst: float64(burst), rate: float64(rate), tokens: float64(burst), off: burst < 0 || rate < 0, at: clock()}
 }
 
 // take takes a token and reports whether there was one.
-func (b *bucket) take(clock func() time.Duration) bool {
+func (b *bucket) take() bool {
 	if b.off {
 		return true
 	}
@@ -209,15 +208,15 @@ func (c *Conn) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.pings.remove(id)
+	defer c.outbound().pings.remove(id)
 	return c.awaitPong(ctx, pong)
 }
 
 // awaitPong waits for pong to be closed. If nobody else reads it does, and it
 // makes way for whoever wants to. Of several Pings one reads for all.
 func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
-	if c.awaitingPong.lock(ctx, pong) {
-		defer c.awaitingPong.unlock()
+	if c.outbound().awaitingPong.lock(ctx, pong) {
+		defer c.outbound().awaitingPong.unlock()
 	}
 	for {
 		var err error
@@ -249,7 +248,7 @@ func (c *Conn) awaitReader(ctx context.Context, pong <-chan struct{}) error {
 	select {
 	case <-pong:
 		return nil
-	case <-c.over:
+	case <-c.overChan():
 		return c.err.Load()
 	case <-ctx.Done():
 		return fmt.Errorf("websocket: ping: %w", ctx.Err())

@@ -17,10 +17,15 @@ const (
 // to the one who has waited longest. Without contention lock and unlock are one
 // atomic operation each. The zero gate is free.
 type gate struct {
-	state   atomic.Int32
-	mu      sync.Mutex
-	waiters []chan struct{} // closed when the gate is handed over
-	onWait  func()          // if not nil, called when somebody begins to wait
+	state atomic.Int32
+	mu    sync.Mutex
+	first *waiter // who has waited longest
+}
+
+// A waiter is one who waits for a gate.
+type waiter struct {
+	turn chan struct{} // closed when the gate is handed over
+	next *waiter
 }
 
 // tryLock takes the gate if it is free.
@@ -34,14 +39,13 @@ func (g *gate) lock(ctx context.Context, stop <-chan struct{}) bool {
 		return true
 	}
 	w := g.enqueue()
-	if w == nil {
-		return true
-	}
-	if g.onWait != nil {
-		g.onWait()
-	}
+	return w == nil || g.await(w, ctx, stop)
+}
+
+// await waits for w's turn, for lock.
+func (g *gate) await(w *waiter, ctx context.Context, stop <-chan struct{}) bool {
 	select {
-	case <-w:
+	case <-w.turn:
 		return true
 	case <-ctx.Done():
 	case <-stop:
@@ -54,7 +58,7 @@ func (g *gate) lock(ctx context.Context, stop <-chan struct{}) bool {
 }
 
 // enqueue adds a waiter, or takes the gate and returns nil.
-func (g *gate) enqueue() chan struct{} {
+func (g *gate) enqueue() *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for {
@@ -65,21 +69,25 @@ func (g *gate) enqueue() chan struct{} {
 			break
 		}
 	}
-	w := make(chan struct{})
-	g.waiters = append(g.waiters, w)
+	w := &waiter{turn: make(chan struct{})}
+	last := &g.first
+	for *last != nil {
+		last = &(*last).next
+	}
+	*last = w
 	return w
 }
 
 // dequeue removes a waiter and reports whether it was still waiting.
-func (g *gate) dequeue(w chan struct{}) bool {
+func (g *gate) dequeue(w *waiter) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i := range g.waiters {
-		if g.waiters[i] != w {
+	for at := &g.first; *at != nil; at = &(*at).next {
+		if *at != w {
 			continue
 		}
-		g.waiters = append(g.waiters[:i], g.waiters[i+1:]...)
-		if len(g.waiters) == 0 {
+		*at = w.next
+		if g.first == nil {
 			g.state.Store(gateHeld)
 		}
 		return true
@@ -100,15 +108,13 @@ func (g *gate) unlock() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiters) == 0 { // the last one has just gone away
+	w := g.first
+	if w == nil { // the last one has just gone away
 		g.state.Store(gateFree)
 		return
 	}
-	w := g.waiters[0]
-	g.waiters = g.waiters[1:]
-	if len(g.waiters) == 0 {
-		g.waiters = nil
+	if g.first = w.next; g.first == nil {
 		g.state.Store(gateHeld)
 	}
-	close(w)
+	close(w.turn)
 }

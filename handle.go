@@ -160,7 +160,7 @@ func (x *handling) next() (MessageType, *[]byte, error) {
 	if ce := c.err.Load(); c.closedHere(ce) {
 		return 0, nil, ce
 	}
-	c.reading.lock(ctx, nil)
+	c.lockInput(ctx, nil)
 	defer c.unlockRead()
 	if err := c.awaitInput(ctx); err != nil {
 		return 0, nil, err

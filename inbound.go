@@ -41,6 +41,7 @@ type inbound struct {
 	r, w   int
 	err    error // came with the last bytes of buf
 	lent   bool  // an OnMessage that runs may be looking at buf's memory
+	used   bool  // something has come: it is not given up while nothing is in it
 
 	ahead      []part // parsed before the application asked
 	aheadBytes int
@@ -83,17 +84,74 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if c.handling.Load() != nil {
 		return errHandled
 	}
-	if !c.reading.tryLock() && !c.reading.lock(ctx, nil) {
+	if !c.lockInput(ctx, nil) {
 		return ctx.Err()
 	}
 	return nil
 }
 
+// lockInput takes the reading gate, as gate.lock does. Whoever reads ahead of the
+// application is asked to make way.
+func (c *Conn) lockInput(ctx context.Context, stop <-chan struct{}) bool {
+	if c.tryLockInput() {
+		return true
+	}
+	if w := c.reading.enqueue(); w != nil {
+		if yield := c.yield.Load(); yield != nil {
+			(*yield)()
+		}
+		if !c.reading.await(w, ctx, stop) {
+			return false
+		}
+	}
+	c.needInput()
+	return true
+}
+
+// tryLockInput takes the reading gate if it is free.
+func (c *Conn) tryLockInput() bool {
+	if !c.reading.tryLock() {
+		return false
+	}
+	c.needInput()
+	return true
+}
+
+func (c *Conn) needInput() {
+	if c.in == nil {
+		c.in = c.newInbound()
+	}
+}
+
+var inbounds = sync.Pool{New: func() any { return new(inbound) }}
+
+func (c *Conn) newInbound() *inbound {
+	in := inbounds.Get().(*inbound)
+	limits := &c.set.limits
+	side := frame.Server
+	if c.set.client {
+		side = frame.Client
+	}
+	in.recv = frame.Receiver{
+		Side:              side,
+		Deflate:           c.set.deflate != nil,
+		MaxCompressed:     limits.CompressedMessage,
+		MaxFragments:      limits.Fragments,
+		MaxEmptyFragments: limits.EmptyFragments,
+	}
+	in.control.init(limits.ControlBurst, limits.ControlRate)
+	return in
+}
+
 // unlockRead gives the reading gate back, and the buffer if nothing is in it.
 func (c *Conn) unlockRead() {
-	in := &c.in
+	in := c.in
 	if in.r == in.w && len(in.piece) == 0 && in.err == nil {
 		in.dropBuffer()
+		if !in.used { // nor has anything ever been
+			c.in = nil
+			inbounds.Put(in)
+		}
 	}
 	c.reading.unlock()
 }
@@ -119,7 +177,7 @@ func (c *Conn) closedHere(ce *CloseError) bool {
 // awaitInput waits until something has arrived that was not consumed. The caller
 // holds the reading gate.
 func (c *Conn) awaitInput(ctx context.Context) error {
-	in := &c.in
+	in := c.in
 	if ce := c.err.Load(); ce != nil && len(in.ahead) == 0 {
 		return ce
 	}
@@ -132,7 +190,7 @@ func (c *Conn) awaitInput(ctx context.Context) error {
 // nextPart returns the next piece of a data message. Control frames on the way
 // to it are dealt with. The payload is valid until the next call of fill.
 func (c *Conn) nextPart(ctx context.Context) (part, error) {
-	in := &c.in
+	in := c.in
 	if len(in.ahead) > 0 {
 		p := in.ahead[0]
 		in.ahead = in.ahead[1:]
@@ -166,7 +224,7 @@ func (c *Conn) setLimit() {
 // parse returns the next piece of a data message that the buffer holds, and
 // false if it holds none.
 func (c *Conn) parse(ctx context.Context) (part, bool, error) {
-	in := &c.in
+	in := c.in
 	for in.r < in.w {
 		c.setLimit()
 		var ev frame.Event
@@ -212,7 +270,7 @@ func (c *Conn) takePart(ev frame.Event) part {
 
 // fill reads from the stream into the buffer, behind what is not parsed yet.
 func (c *Conn) fill(ctx context.Context) error {
-	in := &c.in
+	in := c.in
 	if in.r == in.w && len(in.piece) == 0 && in.recv.Remaining() == 0 {
 		if s, ok := c.stream.(lazyReader); ok {
 			in.dropBuffer()
@@ -256,14 +314,15 @@ func (in *inbound) makeRoom() {
 // An error that comes together with bytes is kept for the next call. With lazy, the
 // stream, it reads into in.Buffer instead of p.
 func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int, err error) {
-	in := &c.in
+	in := c.in
 	if in.err != nil {
 		return 0, c.inputEnded(in.err)
 	}
 	c.publishRead()
 	if done := ctx.Done(); done != nil {
-		c.readInterrupt.begin(ctx, done)
-		defer c.readInterrupt.end()
+		i := c.interruptRead()
+		i.begin(ctx, done)
+		defer i.end()
 	}
 	for {
 		if lazy != nil {
@@ -333,41 +392,19 @@ func (c *Conn) breach(err error) error {
 	return c.err.Load()
 }
 
-// A way is what somebody who reads ahead leaves open for those who want to read:
-// they cancel it.
-type way struct {
-	mu     sync.Mutex
-	cancel context.CancelFunc
-}
-
-func (w *way) open(cancel context.CancelFunc) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cancel = cancel
-}
-
-// make asks whoever reads ahead to give the reading gate back.
-func (w *way) make() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.cancel != nil {
-		w.cancel()
-	}
-}
-
 // readAhead reads on behalf of somebody who waits for a control frame while
 // nobody else reads: data is kept for the application, up to maxAhead. It returns
 // when stop is closed, when somebody else wants to read or when no more may be
 // kept (all nil), or with ctx's error or the Conn's. The caller holds the
 // reading gate.
 func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
-	in := &c.in
+	in := c.in
 	in.detach()
 	in.piece = slices.Clone(in.piece) // it may alias the buffer
 	yield, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.readingAhead.open(cancel)
-	defer c.readingAhead.open(nil)
+	c.yield.Store(&cancel)
+	defer c.yield.Store(nil)
 	for !in.aheadFull() && !c.reading.wanted() {
 		if ce := c.err.Load(); ce != nil {
 			return ce

@@ -15,7 +15,8 @@ var longAgo = time.Unix(1, 0)
 // with the context between calls, so that a loop that passes the same context
 // pays for the registration once, and two atomic operations for each call.
 type interrupt struct {
-	setDeadline func(time.Time) error
+	stream Stream
+	write  bool // whose deadline: that of Write, or of Read
 
 	current <-chan struct{} // of the context registered; of the one who calls begin
 	state   atomic.Int32
@@ -85,6 +86,14 @@ func (i *interrupt) fireLocked() {
 	}
 }
 
+func (i *interrupt) setDeadline(t time.Time) {
+	if i.write {
+		i.stream.SetWriteDeadline(t)
+	} else {
+		i.stream.SetReadDeadline(t)
+	}
+}
+
 // release ends the registration.
 func (i *interrupt) release() {
 	i.mu.Lock()
@@ -93,4 +102,17 @@ func (i *interrupt) release() {
 		i.stop()
 	}
 	i.stop, i.released = nil, true
+}
+
+// interruptRead returns c.readInterrupt, which it makes if need be. The caller holds
+// the reading gate.
+func (c *Conn) interruptRead() *interrupt {
+	if i := c.readInterrupt.Load(); i != nil {
+		return i
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := &interrupt{stream: c.stream, released: c.isGone}
+	c.readInterrupt.Store(i)
+	return i
 }

@@ -13,7 +13,7 @@ import (
 // a Ping, and if nothing arrives for PingTimeout after that it gives up.
 type keepAlive struct {
 	on   bool
-	last atomic.Int64 // when bytes last arrived, on Conn.clock
+	last atomic.Int64 // when bytes last arrived, by clock
 
 	mu       sync.Mutex
 	timer    *time.Timer
@@ -36,7 +36,7 @@ type readTimes struct {
 }
 
 // received notes that bytes have arrived.
-func (k *keepAlive) received(t *readTimes, clock func() time.Duration) {
+func (k *keepAlive) received(t *readTimes) {
 	if !k.on {
 		return
 	}
@@ -71,20 +71,20 @@ func (k *keepAlive) release() {
 }
 
 func (c *Conn) startKeepAlive() {
-	if c.limits.PingInterval < 0 {
+	if c.set.limits.PingInterval < 0 {
 		return
 	}
 	k := &c.alive
 	k.on = true
-	k.last.Store(int64(c.clock()))
+	k.last.Store(int64(clock()))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.timer = time.AfterFunc(c.limits.PingInterval, c.checkAlive)
+	k.timer = time.AfterFunc(c.set.limits.PingInterval, c.checkAlive)
 }
 
 // untilPing returns how long the peer may still be silent.
 func (c *Conn) untilPing() time.Duration {
-	return c.limits.PingInterval - (c.clock() - time.Duration(c.alive.last.Load()))
+	return c.set.limits.PingInterval - (clock() - time.Duration(c.alive.last.Load()))
 }
 
 // checkAlive runs on the timer's goroutine. If the peer has been silent for
@@ -98,8 +98,8 @@ func (c *Conn) checkAlive() {
 		c.alive.reset(left)
 		return
 	}
-	before := c.count.bytesRead.n.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), c.limits.PingTimeout)
+	before := c.counts().bytesRead.n.Load()
+	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.PingTimeout)
 	defer cancel()
 	dead := &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead}
 	id, pong, err := c.writePing(ctx)
@@ -107,16 +107,16 @@ func (c *Conn) checkAlive() {
 	deaf := errors.As(err, &dead)
 	if err == nil || deaf {
 		c.awaitPong(ctx, pong)
-		c.pings.remove(id)
+		c.outbound().pings.remove(id)
 	}
 	switch {
 	case c.err.Load() != nil:
-	case c.count.bytesRead.n.Load() != before:
+	case c.counts().bytesRead.n.Load() != before:
 		c.alive.reset(max(0, c.untilPing()))
 	case err != nil && !deaf, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
-		c.alive.reset(c.limits.PingInterval)
+		c.alive.reset(c.set.limits.PingInterval)
 	default:
 		c.abort(dead)
 	}
@@ -125,7 +125,7 @@ func (c *Conn) checkAlive() {
 // backlogged reports whether as much was read ahead of the application as may
 // be: then its silence says nothing about the peer.
 func (c *Conn) backlogged() bool {
-	if !c.reading.tryLock() {
+	if !c.tryLockInput() {
 		return false
 	}
 	defer c.unlockRead()

@@ -89,12 +89,12 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		if _, err := c.lockMessage(ctx, m.messageType); err != nil {
 			return err
 		}
-		defer c.message.unlock()
+		defer c.outbound().message.unlock()
 		h.RSV1 = true
-		f.level = c.compression.Level
+		f.level = c.set.compression.Level
 		f.bits, _ = c.writeParams()
 		c.forgetContext()
-		c.count.deflatedWritten.add(len(m.payload))
+		c.counts().deflatedWritten.add(len(m.payload))
 	}
 	e := m.form(f)
 	if e.err != nil {
@@ -114,10 +114,10 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 // writePreparedFrame writes e, whose header is h. The caller holds the output gate,
 // and the message gate if e is compressed.
 func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *preparedFrame) error {
-	if c.client {
+	if c.set.client {
 		err := c.writeFrame(ctx, h, e.payload)
 		if err == nil && h.RSV1 {
-			c.count.compressedWritten.add(len(e.payload))
+			c.counts().compressedWritten.add(len(e.payload))
 		}
 		return err
 	}
@@ -125,11 +125,11 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 	// and nothing to remember.
 	n, err := c.writeStream(ctx, e.server, nil)
 	if err != nil {
-		return c.writeFailed(ctx, h.Opcode, n, err, c.out.sender)
+		return c.writeFailed(ctx, h.Opcode, n, err, c.outbound().sender)
 	}
-	c.count.framesWritten.add(1)
+	c.counts().framesWritten.add(1)
 	if h.RSV1 {
-		c.count.compressedWritten.add(len(e.payload))
+		c.counts().compressedWritten.add(len(e.payload))
 	}
 	return nil
 }

@@ -64,11 +64,11 @@ func (x *handling) Take(p []byte) (taken, more bool) {
 		return false, false // it has ended
 	}
 	c := x.conn
-	if !c.reading.tryLock() {
+	if !c.tryLockInput() {
 		x.owed = true
 		return false, true
 	}
-	in := &c.in
+	in := c.in
 	c.received(len(p))
 	borrowed := in.r == in.w
 	if borrowed {
@@ -109,7 +109,7 @@ func (x *handling) Resume() {
 
 // lock takes the reading gate for Resume. Whoever reads ahead makes way.
 func (x *handling) lock() {
-	x.conn.reading.lock(context.Background(), nil)
+	x.conn.lockInput(context.Background(), nil)
 	x.calling, x.conn.in.lent = false, false
 }
 
@@ -136,7 +136,7 @@ func (x *handling) connEnded() {
 // borrowed the input lies in memory that is not ours for longer than Take.
 func (x *handling) serve(borrowed bool) (more bool) {
 	c := x.conn
-	in := &c.in
+	in := c.in
 	for {
 		if in.controlNext() {
 			more = true
@@ -152,7 +152,7 @@ func (x *handling) serve(borrowed bool) (more bool) {
 			borrowed = false
 		}
 		x.deliver(t, p, b)
-		if !c.reading.tryLock() {
+		if !c.tryLockInput() {
 			return true
 		}
 		x.calling, in.lent = false, false
@@ -169,7 +169,7 @@ func (x *handling) serve(borrowed bool) (more bool) {
 // nothing more will come. The caller holds the reading gate.
 func (x *handling) serveAll() (ended bool) {
 	c := x.conn
-	in := &c.in
+	in := c.in
 	for {
 		for {
 			t, p, b, err := x.nextAtHand()
@@ -219,7 +219,7 @@ func (x *handling) deliver(t MessageType, p []byte, b *[]byte) {
 // gate.
 func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) {
 	c := x.conn
-	in := &c.in
+	in := c.in
 	if ce := c.err.Load(); c.closedHere(ce) {
 		return 0, nil, nil, ce
 	}
@@ -272,21 +272,21 @@ func (c *Conn) partAtHand() (part, bool, error) {
 // or a little time has passed. Where messages are pushed only the time while
 // OnMessage runs is theirs.
 func (c *Conn) lockAhead(ctx context.Context, stop <-chan struct{}) bool {
-	if !c.reading.lock(ctx, stop) {
+	if !c.lockInput(ctx, stop) {
 		return false
 	}
 	x := c.handling.Load()
 	if x == nil || x.pusher == nil || x.calling || c.err.Load() != nil {
 		return true
 	}
-	c.reading.unlock()
+	c.unlockRead()
 	wait := time.NewTimer(pushPause)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
 	case <-ctx.Done():
 	case <-stop:
-	case <-c.over:
+	case <-c.overChan():
 	}
 	return false
 }
@@ -297,10 +297,11 @@ const pushPause = 50 * time.Millisecond
 
 // received accounts for n bytes read from the stream.
 func (c *Conn) received(n int) {
-	in := &c.in
+	in := c.in
+	in.used = true
 	in.count.bytes += int64(n)
-	c.count.bytesRead.n.Store(in.count.bytes)
-	c.alive.received(&in.times, c.clock)
+	c.counts().bytesRead.n.Store(in.count.bytes)
+	c.alive.received(&in.times)
 }
 
 // controlNext reports whether a control frame is at hand, or the start of one.

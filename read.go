@@ -38,7 +38,7 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 
 // readMessage is ReadInto for the holder of the reading gate.
 func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte, error) {
-	in := &c.in
+	in := c.in
 	if in.reader != nil {
 		if err := c.skipRest(ctx); err != nil {
 			return 0, nil, err
@@ -78,7 +78,7 @@ func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte
 // frame that the buffer holds whole. Otherwise it returns false and leaves the
 // rest to the long way.
 func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, bool, error) {
-	in := &c.in
+	in := c.in
 	if in.r == in.w && c.err.Load() == nil {
 		if err := c.fill(ctx); err != nil {
 			return 0, nil, false, err
@@ -121,7 +121,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.skipRest(ctx); err != nil {
 		return 0, nil, err
 	}
-	in := &c.in
+	in := c.in
 	if !in.open {
 		if err := c.nextPiece(ctx, nil); err != nil {
 			return 0, nil, err
@@ -165,7 +165,7 @@ func (r *messageReader) Read(p []byte) (int, error) {
 // readPiece reads some of the message in progress into p, and returns io.EOF
 // behind its last byte.
 func (c *Conn) readPiece(ctx context.Context, p []byte) (int, error) {
-	in := &c.in
+	in := c.in
 	for {
 		if n := copy(p, in.partial); n > 0 {
 			in.partial = in.partial[n:]
@@ -205,7 +205,7 @@ func (c *Conn) readPiece(ctx context.Context, p []byte) (int, error) {
 // the next message, into in.piece. With dst, which has the bytes before it, it
 // may put the piece behind them instead: then in.piece is empty.
 func (c *Conn) nextPiece(ctx context.Context, dst *[]byte) error {
-	in := &c.in
+	in := c.in
 	if in.open && (len(in.piece) > 0 || in.last) {
 		return nil // still there from a read that was abandoned
 	}
@@ -269,7 +269,7 @@ func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
 // skipRest reads the rest of a message that a Reader has begun to hand out. Its
 // limits hold on the way, and the decompressor sees all of it.
 func (c *Conn) skipRest(ctx context.Context) error {
-	in := &c.in
+	in := c.in
 	if in.reader == nil {
 		return nil
 	}
@@ -296,7 +296,7 @@ var scratchBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte
 
 // endMessage is called when the message in progress has been read to its end.
 func (c *Conn) endMessage() error {
-	in := &c.in
+	in := c.in
 	in.open, in.last, in.piece = false, false, nil
 	if in.compressed && in.messageType == MessageText && !in.text.Complete() {
 		return c.breach(&frame.Error{Code: StatusInvalidPayload, Rule: "text ends within a character"})
@@ -326,11 +326,11 @@ const inflateStep = 64 << 10
 // reports whether the message is complete. The size limit counts inflated bytes
 // (PMD-01, PMD-11); text is checked as it is inflated (PMD-07).
 func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
-	in := &c.in
+	in := c.in
 	if in.inflater == nil {
-		bits, noTakeover := c.deflate.ClientMaxWindowBits, c.deflate.ClientNoContextTakeover
-		if c.client {
-			bits, noTakeover = c.deflate.ServerMaxWindowBits, c.deflate.ServerNoContextTakeover
+		bits, noTakeover := c.set.deflate.ClientMaxWindowBits, c.set.deflate.ClientNoContextTakeover
+		if c.set.client {
+			bits, noTakeover = c.set.deflate.ServerMaxWindowBits, c.set.deflate.ServerNoContextTakeover
 		}
 		in.inflater = deflate.NewInflater(bits, !noTakeover)
 	}

@@ -9,17 +9,14 @@ import (
 // stallSteps is how many times within the limit a stallWatch looks.
 const stallSteps = 30
 
-// A stallWatch calls expired when a stream call has taken no byte for limit. A
+// A stallWatch ends the Conn when a stream call has taken no byte for limit. A
 // write costs it one load: its timer is started by the first write, looks at the
 // number of bytes written when it fires, and goes on while writing does.
 //
 // A write that starts the timer is caught exactly at the limit; one that finds
 // it running, up to a thirtieth later.
 type stallWatch struct {
-	limit   time.Duration // negative: no watch
-	writing func() bool   // somebody is writing
-	written *counter      // bytes
-	expired func()
+	conn *Conn
 
 	armed atomic.Bool // the timer runs
 
@@ -31,9 +28,17 @@ type stallWatch struct {
 	released bool
 }
 
+// limit returns Limits.WriteStall; negative means no watch.
+func (s *stallWatch) limit() time.Duration { return s.conn.set.limits.WriteStall }
+
+func (s *stallWatch) writing() bool { return s.conn.output.held() }
+
+// written returns how many bytes the stream has taken.
+func (s *stallWatch) written() int64 { return s.conn.counts().bytesWritten.n.Load() }
+
 // begin says that a call begins that has to make progress.
 func (s *stallWatch) begin() {
-	if s.limit >= 0 && !s.armed.Load() {
+	if !s.armed.Load() && s.limit() >= 0 {
 		s.start()
 	}
 }
@@ -42,13 +47,13 @@ func (s *stallWatch) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed.Store(true)
-	s.seen, s.still = s.written.n.Load(), 0
-	s.set(s.limit / stallSteps)
+	s.seen, s.still = s.written(), 0
+	s.set(s.limit() / stallSteps)
 }
 
 // restart is called when the write in progress was given up without a byte taken.
 func (s *stallWatch) restart() {
-	if s.limit >= 0 {
+	if s.limit() >= 0 {
 		s.start()
 	}
 }
@@ -68,7 +73,7 @@ func (s *stallWatch) set(d time.Duration) {
 // check runs when the timer fires.
 func (s *stallWatch) check() {
 	if s.stalled() {
-		s.expired()
+		s.conn.stalled()
 	}
 }
 
@@ -83,16 +88,17 @@ func (s *stallWatch) stalled() bool {
 			return false
 		}
 	}
-	now := s.written.n.Load()
+	now := s.written()
 	if now != s.seen {
 		s.seen, s.still = now, 0
 	} else {
 		s.still += s.wait
 	}
-	if s.still >= s.limit {
+	limit := s.limit()
+	if s.still >= limit {
 		return true
 	}
-	s.set(min(s.limit/stallSteps, s.limit-s.still))
+	s.set(min(limit/stallSteps, limit-s.still))
 	return false
 }
 

@@ -50,9 +50,23 @@ type readCount struct {
 	frames, others, bytes, compressed, inflated, pongs int64
 }
 
-// publishRead makes what was counted visible to Stats.
+// counts returns c.count, which it makes if need be.
+func (c *Conn) counts() *counters {
+	if n := c.count.Load(); n != nil {
+		return n
+	}
+	c.count.CompareAndSwap(nil, new(counters))
+	return c.count.Load()
+}
+
+// publishRead makes what was counted visible to Stats. The caller holds the reading
+// gate.
 func (c *Conn) publishRead() {
-	r, n := &c.in.count, &c.count
+	r := &c.in.count
+	if r.bytes == 0 && r.frames == 0 {
+		return
+	}
+	n := c.counts()
 	n.framesRead.set(r.frames)
 	n.bytesRead.set(r.bytes)
 	n.othersRead.set(r.others)
@@ -64,10 +78,15 @@ func (c *Conn) publishRead() {
 // Stats returns what has been counted so far.
 func (c *Conn) Stats() Stats {
 	if c.reading.tryLock() {
-		c.publishRead()
+		if c.in != nil {
+			c.publishRead()
+		}
 		c.reading.unlock()
 	}
-	n := &c.count
+	n := c.count.Load()
+	if n == nil {
+		return Stats{}
+	}
 	s := Stats{
 		FramesRead:        n.framesRead.n.Load(),
 		FramesWritten:     n.framesWritten.n.Load(),

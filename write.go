@@ -29,14 +29,65 @@ const (
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte) }}
 
-// outbound is what the holder of the output gate owns.
+// outbound is the part of a Conn that writes. What is not said to be anybody's else
+// belongs to the holder of the output gate.
 type outbound struct {
+	conn    *Conn
+	buffers buffersWriter // the stream, if it is one
+
+	message  gate // held over a data message; guards deflater
+	deflater *deflate.Deflater
+	later    *laterQueue // of Broadcast; nil before the first; guarded by Conn.mu
+
+	interrupt interrupt
+	stall     stallWatch
+
+	pong         pendingPong
+	pings        pings
+	awaitingPong gate // held by the one Ping that may read ahead
+
 	sender    frame.Sender
 	streaming bool        // a Writer holds the message gate
 	err       *CloseError // why writing failed, for later writes
 	header    [frame.MaxHeaderSize]byte
 	keys      *[64]byte // random bytes for a client's masking keys; nil before the first
 	left      int       // how many of keys are unused
+}
+
+// outbound returns c.out, which it makes if need be.
+func (c *Conn) outbound() *outbound {
+	if o := c.out.Load(); o != nil {
+		return o
+	}
+	return c.makeOutbound()
+}
+
+func (c *Conn) makeOutbound() *outbound {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.out.Load(); o != nil {
+		return o
+	}
+	side := frame.Server
+	if c.set.client {
+		side = frame.Client
+	}
+	o := &outbound{conn: c, sender: frame.Sender{Side: side, Deflate: c.set.deflate != nil}}
+	o.buffers, _ = c.stream.(buffersWriter)
+	o.interrupt.stream, o.interrupt.write, o.interrupt.released = c.stream, true, c.isGone
+	o.stall.conn, o.stall.released = c, c.isGone
+	c.out.Store(o)
+	return o
+}
+
+// release ends what runs by itself. Conn.isGone is set.
+func (o *outbound) release() {
+	o.interrupt.release()
+	o.stall.release()
+	if o.message.tryLock() {
+		o.conn.forgetContext()
+		o.message.unlock()
+	}
 }
 
 // key returns a fresh masking key. "The masking key needs to be unpredictable"
@@ -80,7 +131,7 @@ func (c *Conn) writeCompressed(ctx context.Context, t MessageType, p []byte) err
 	if err != nil {
 		return err
 	}
-	defer c.message.unlock()
+	defer c.outbound().message.unlock()
 	if op == frame.Text && !utf8.Valid(p) {
 		return errNotUTF8
 	}
@@ -90,7 +141,7 @@ func (c *Conn) writeCompressed(ctx context.Context, t MessageType, p []byte) err
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.count.deflatedWritten.add(len(p))
+	c.counts().deflatedWritten.add(len(p))
 	err = c.writeData(ctx, frame.Header{Fin: true, RSV1: true, Opcode: op}, *b)
 	if err != nil {
 		c.forgetContext()
@@ -125,15 +176,15 @@ func (c *Conn) lockForMessage(ctx context.Context, t MessageType) (frame.Opcode,
 		if err := c.lockOutput(ctx); err != nil {
 			return 0, err
 		}
-		if !c.out.streaming {
+		if !c.outbound().streaming {
 			return op, nil
 		}
 		c.unlockOutput()
 		// Wait for the Writer that holds the gate.
-		if !c.message.lock(ctx, c.over) {
+		if !c.outbound().message.lock(ctx, c.overChan()) {
 			return 0, c.whyNotWritten(ctx)
 		}
-		c.message.unlock()
+		c.outbound().message.unlock()
 	}
 }
 
@@ -147,7 +198,7 @@ func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, er
 	if err := c.writable(ctx); err != nil {
 		return 0, err
 	}
-	if !c.message.lock(ctx, c.over) {
+	if !c.outbound().message.lock(ctx, c.overChan()) {
 		return 0, c.whyNotWritten(ctx)
 	}
 	return op, nil
@@ -170,33 +221,33 @@ func (c *Conn) whyNotWritten(ctx context.Context) error {
 
 // compresses reports whether a message of type t and n bytes is compressed.
 func (c *Conn) compresses(t MessageType, n int) bool {
-	return c.deflate != nil && t&uncompressed == 0 && n >= c.compression.Threshold
+	return c.set.deflate != nil && t&uncompressed == 0 && n >= c.set.compression.Threshold
 }
 
 // writeParams returns the agreed window bits and takeover of what we write.
 func (c *Conn) writeParams() (bits int, takeover bool) {
-	if c.client {
-		return c.deflate.ClientMaxWindowBits, !c.deflate.ClientNoContextTakeover
+	if c.set.client {
+		return c.set.deflate.ClientMaxWindowBits, !c.set.deflate.ClientNoContextTakeover
 	}
-	return c.deflate.ServerMaxWindowBits, !c.deflate.ServerNoContextTakeover
+	return c.set.deflate.ServerMaxWindowBits, !c.set.deflate.ServerNoContextTakeover
 }
 
 // compressor returns the deflater. The caller holds the message gate.
 func (c *Conn) compressor() *deflate.Deflater {
-	if c.deflater == nil {
+	if c.outbound().deflater == nil {
 		bits, takeover := c.writeParams()
-		c.deflater = deflate.NewDeflater(c.compression.Level, bits, takeover)
+		c.outbound().deflater = deflate.NewDeflater(c.set.compression.Level, bits, takeover)
 	}
-	return c.deflater
+	return c.outbound().deflater
 }
 
 // forgetContext makes the next compressed message refer to no earlier one. That
 // is always allowed, and necessary after a message that the peer's
 // decompressor has seen and our compressor has not, or the other way round.
 func (c *Conn) forgetContext() {
-	if c.deflater != nil {
-		c.deflater.Release()
-		c.deflater = nil
+	if c.outbound().deflater != nil {
+		c.outbound().deflater.Release()
+		c.outbound().deflater = nil
 	}
 }
 
@@ -221,19 +272,19 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 		return err
 	}
 	if h.RSV1 {
-		c.count.compressedWritten.add(len(p))
+		c.counts().compressedWritten.add(len(p))
 	}
 	return nil
 }
 
 // lockOutput takes the output gate for a frame.
 func (c *Conn) lockOutput(ctx context.Context) error {
-	if !c.output.tryLock() && !c.output.lock(ctx, c.over) {
+	if !c.output.tryLock() && !c.output.lock(ctx, c.overChan()) {
 		return c.whyNotWritten(ctx)
 	}
 	err := c.writable(ctx)
-	if err == nil && c.out.err != nil {
-		err = c.out.err
+	if err == nil && c.outbound().err != nil {
+		err = c.outbound().err
 	}
 	if err != nil {
 		c.unlockOutput()
@@ -245,14 +296,14 @@ func (c *Conn) lockOutput(ctx context.Context) error {
 // due while it was held.
 func (c *Conn) unlockOutput() {
 	for {
-		if c.pong.pending.Load() && c.out.err == nil && c.err.Load() == nil {
+		if c.outbound().pong.pending.Load() && c.outbound().err == nil && c.err.Load() == nil {
 			c.writePong()
 		}
 		c.output.unlock()
-		if !c.pong.pending.Load() || c.err.Load() != nil || !c.output.tryLock() {
+		if !c.outbound().pong.pending.Load() || c.err.Load() != nil || !c.output.tryLock() {
 			return
 		}
-		if c.out.err != nil {
+		if c.outbound().err != nil {
 			c.output.unlock()
 			return
 		}
@@ -261,7 +312,7 @@ func (c *Conn) unlockOutput() {
 
 func (c *Conn) writePong() {
 	var b [frame.MaxControlPayload]byte
-	if p, ok := c.pong.take(b[:0]); ok {
+	if p, ok := c.outbound().pong.take(b[:0]); ok {
 		c.writeFrame(context.Background(), frame.Header{Fin: true, Opcode: frame.Pong}, p)
 	}
 }
@@ -276,10 +327,10 @@ func (c *Conn) writePing(ctx context.Context) (id [pingSize]byte, pong <-chan st
 		return id, nil, err
 	}
 	defer c.unlockOutput()
-	id, pong = c.pings.add()
+	id, pong = c.outbound().pings.add()
 	err = c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Ping}, id[:])
 	if err != nil {
-		c.pings.remove(id)
+		c.outbound().pings.remove(id)
 	}
 	return id, pong, err
 }
@@ -291,19 +342,19 @@ func (c *Conn) writeClose(ctx context.Context, payload []byte) error {
 
 // writeFrame writes one frame. The caller holds the output gate.
 func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
-	if c.client {
-		h.Key = c.out.key()
+	if c.set.client {
+		h.Key = c.outbound().key()
 	}
-	before := c.out.sender
-	header, err := c.out.sender.AppendHeader(c.out.header[:0], h, p)
+	before := c.outbound().sender
+	header, err := c.outbound().sender.AppendHeader(c.outbound().header[:0], h, p)
 	if err != nil {
 		return fmt.Errorf("websocket: write: %w", err)
 	}
 	var n int64
 	switch {
-	case c.client:
+	case c.set.client:
 		n, err = c.writeMasked(ctx, header, p, h.Key)
-	case c.buffers == nil && len(p) <= joined:
+	case c.outbound().buffers == nil && len(p) <= joined:
 		b := writeBuffers.Get().(*[writeBufferSize]byte)
 		n, err = c.writeStream(ctx, append(append(b[:0], header...), p...), nil)
 		writeBuffers.Put(b)
@@ -315,9 +366,9 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, before)
 	}
-	c.count.framesWritten.add(1)
+	c.counts().framesWritten.add(1)
 	if !h.Fin || h.Opcode.IsControl() {
-		c.count.othersWritten.add(1)
+		c.counts().othersWritten.add(1)
 	}
 	return nil
 }
@@ -354,13 +405,14 @@ func (c *Conn) writeMasked(ctx context.Context, header, p []byte, key [4]byte) (
 // writeStream writes a and then b, if there is one, and returns the number of
 // bytes that the stream took.
 func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error) {
+	o := c.outbound()
 	if done := ctx.Done(); done != nil {
-		c.writeInterrupt.begin(ctx, done)
-		defer c.writeInterrupt.end()
+		o.interrupt.begin(ctx, done)
+		defer o.interrupt.end()
 	}
-	c.stall.begin()
-	if c.buffers != nil && len(b) > 0 {
-		n, err = c.buffers.WriteBuffers(a, b)
+	o.stall.begin()
+	if o.buffers != nil && len(b) > 0 {
+		n, err = o.buffers.WriteBuffers(a, b)
 	} else {
 		var m int
 		m, err = c.stream.Write(a)
@@ -370,7 +422,7 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 			n += int64(m)
 		}
 	}
-	c.count.bytesWritten.add(int(n))
+	c.counts().bytesWritten.add(int(n))
 	return n, err
 }
 
@@ -379,17 +431,17 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 func (c *Conn) writeFailed(ctx context.Context, op frame.Opcode, n int64, err error, before frame.Sender) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		if n == 0 {
-			c.out.sender = before
-			c.stall.restart()
+			c.outbound().sender = before
+			c.outbound().stall.restart()
 			return fmt.Errorf("websocket: write: %w", ctx.Err())
 		}
 		return c.abort(&CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("frame cut short: %w", ctx.Err())})
 	}
 	// The peer takes nothing more. What it has sent before stays readable, its
 	// Close frame perhaps (the close matrix's C6): reading finds the end.
-	c.out.err = &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
+	c.outbound().err = &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
 	if ce := c.err.Load(); ce != nil && op != frame.Close {
 		return ce
 	}
-	return c.out.err
+	return c.outbound().err
 }

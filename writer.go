@@ -24,7 +24,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 		return nil, err
 	}
 	if err := c.setStreaming(ctx, true); err != nil {
-		c.message.unlock()
+		c.outbound().message.unlock()
 		return nil, err
 	}
 	return &messageWriter{
@@ -108,7 +108,7 @@ func (w *messageWriter) flush(fin bool) error {
 	c := w.conn
 	p := w.pooled[:w.n]
 	w.n = 0
-	if fin && !w.deflating && len(p) < c.compression.Threshold {
+	if fin && !w.deflating && len(p) < c.set.compression.Threshold {
 		w.compressed = false
 	}
 	if !w.compressed {
@@ -123,7 +123,7 @@ func (w *messageWriter) flush(fin bool) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.count.deflatedWritten.add(len(p))
+	c.counts().deflatedWritten.add(len(p))
 	if !fin && len(w.deflated) < fragmentSize {
 		return nil
 	}
@@ -140,7 +140,7 @@ func (w *messageWriter) send(fin bool, p []byte) error {
 		return err
 	}
 	if w.compressed && !w.header.RSV1 {
-		w.conn.count.compressedWritten.add(len(p))
+		w.conn.counts().compressedWritten.add(len(p))
 	}
 	w.header.Opcode = frame.Continuation
 	return nil
@@ -178,7 +178,7 @@ func (c *Conn) setStreaming(ctx context.Context, on bool) error {
 	if err := c.lockOutput(ctx); err != nil {
 		return err
 	}
-	c.out.streaming = on
+	c.outbound().streaming = on
 	c.unlockOutput()
 	return nil
 }
@@ -187,5 +187,5 @@ func (c *Conn) setStreaming(ctx context.Context, on bool) error {
 func (c *Conn) endStreaming() {
 	// Without the output gate the Conn has ended: then it does not matter.
 	c.setStreaming(context.Background(), false)
-	c.message.unlock()
+	c.outbound().message.unlock()
 }
