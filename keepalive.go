@@ -3,21 +3,24 @@ package websocket
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// keepAlive finds out whether a silent peer is alive. It is one timer: when it
-// fires it looks when bytes last arrived. If that was PingInterval ago it sends
-// a Ping, and if nothing arrives for PingTimeout after that it gives up.
+// keepAlive finds out whether a silent peer is alive. When its time has come it is
+// looked at when bytes last arrived. If that was PingInterval ago a Ping is sent,
+// and if nothing arrives for PingTimeout after that the peer is given up.
 type keepAlive struct {
 	on   bool
 	last atomic.Int64 // when bytes last arrived, by clock
 
-	mu       sync.Mutex
-	timer    *time.Timer
-	released bool
+	watch *watch // nil if it is off
+
+	// watch.mu guards these.
+	due   time.Duration // when it is to be looked at; never: it is being
+	place int           // in watch.conns; -1: in none
 }
 
 // A busy stream does not take the time on every read: once busyReads in a row
@@ -53,20 +56,20 @@ func (k *keepAlive) received(t *readTimes) {
 	k.last.Store(int64(now))
 }
 
-func (k *keepAlive) reset(d time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.released {
-		k.timer.Reset(d)
+// again has the Conn looked at after d.
+func (k *keepAlive) again(d time.Duration) {
+	w := k.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k.due = clock() + d
+	if k.place >= 0 {
+		w.arm(k.due)
 	}
 }
 
 func (k *keepAlive) release() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.released = true
-	if k.timer != nil {
-		k.timer.Stop()
+	if k.watch != nil {
+		k.watch.remove(k)
 	}
 }
 
@@ -76,10 +79,98 @@ func (c *Conn) startKeepAlive() {
 	}
 	k := &c.alive
 	k.on = true
-	k.last.Store(int64(clock()))
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.timer = time.AfterFunc(c.set.limits.PingInterval, c.checkAlive)
+	now := clock()
+	k.last.Store(int64(now))
+	k.due = now + c.set.limits.PingInterval
+	if s, ok := c.stream.(sharer); ok {
+		k.watch = s.Shared(func() any { return new(watch) }).(*watch)
+	} else {
+		k.watch = new(watch)
+	}
+	k.watch.add(c)
+}
+
+// never is later than any time.
+const never = time.Duration(math.MaxInt64)
+
+// A watch looks after the Conns of one connection, so that an idle one needs no
+// timer of its own. The timer runs for the earliest.
+type watch struct {
+	mu    sync.Mutex
+	timer *time.Timer   // nil before the first Conn
+	at    time.Duration // when it fires; never: it does not run
+	conns []*Conn
+}
+
+// Of more than watchFew Conns the watch goes through all no more often than
+// every watchPause: it may be that much late.
+const (
+	watchFew   = 16
+	watchPause = 250 * time.Millisecond
+)
+
+func (w *watch) add(c *Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer == nil {
+		w.timer = time.AfterFunc(time.Hour, w.look)
+		w.timer.Stop()
+		w.at = never
+	}
+	c.alive.place = len(w.conns)
+	w.conns = append(w.conns, c)
+	w.arm(c.alive.due)
+}
+
+func (w *watch) remove(k *keepAlive) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if k.place < 0 {
+		return
+	}
+	last := len(w.conns) - 1
+	moved := w.conns[last]
+	w.conns[k.place], moved.alive.place = moved, k.place
+	w.conns[last] = nil
+	w.conns, k.place = w.conns[:last], -1
+	if cap(w.conns) > 4*watchFew && last < cap(w.conns)/4 {
+		w.conns = append(make([]*Conn, 0, cap(w.conns)/2), w.conns...)
+	}
+	if last == 0 {
+		w.timer.Stop()
+		w.at = never
+	}
+}
+
+// arm sees to it that the timer fires at due, or earlier. w.mu is held.
+func (w *watch) arm(due time.Duration) {
+	if due < w.at {
+		w.at = due
+		w.timer.Reset(due - clock())
+	}
+}
+
+// look runs on the timer's goroutine.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, next := clock(), never
+	for _, c := range w.conns {
+		k := &c.alive
+		if k.due <= now {
+			k.due = now + c.untilPing()
+		}
+		if k.due <= now {
+			k.due = never
+			go c.checkAlive()
+		}
+		next = min(next, k.due)
+	}
+	w.at = never
+	if len(w.conns) > watchFew {
+		next = max(next, now+watchPause)
+	}
+	w.arm(next)
 }
 
 // untilPing returns how long the peer may still be silent.
@@ -87,15 +178,15 @@ func (c *Conn) untilPing() time.Duration {
 	return c.set.limits.PingInterval - (clock() - time.Duration(c.alive.last.Load()))
 }
 
-// checkAlive runs on the timer's goroutine. If the peer has been silent for
-// PingInterval it sends a Ping and waits for the Pong, reading itself if nobody
-// else does. It ends after PingTimeout at the latest.
+// checkAlive has a goroutine of its own, which the watch starts when the peer has
+// been silent for PingInterval: it sends a Ping and waits for the Pong, reading
+// itself if nobody else does. It ends after PingTimeout at the latest.
 func (c *Conn) checkAlive() {
 	if c.err.Load() != nil {
 		return
 	}
 	if left := c.untilPing(); left > 0 {
-		c.alive.reset(left)
+		c.alive.again(left)
 		return
 	}
 	before := c.counts().bytesRead.n.Load()
@@ -112,11 +203,11 @@ func (c *Conn) checkAlive() {
 	switch {
 	case c.err.Load() != nil:
 	case c.counts().bytesRead.n.Load() != before:
-		c.alive.reset(max(0, c.untilPing()))
+		c.alive.again(max(0, c.untilPing()))
 	case err != nil && !deaf, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
-		c.alive.reset(c.set.limits.PingInterval)
+		c.alive.again(c.set.limits.PingInterval)
 	default:
 		c.abort(dead)
 	}

@@ -118,3 +118,10 @@ type laterWriter interface {
 	// That is the same value for all streams of a connection, and comparable.
 	WriteLater(p []byte) (flusher interface{ Flush() }, taken bool)
 }
+
+// A sharer is a [Stream] that shares its connection with others.
+type sharer interface {
+	// Shared returns what create has returned when Shared was called first for a
+	// stream of the connection.
+	Shared(create func() any) any
+}

@@ -124,6 +124,8 @@ type conn struct {
 
 	pings map[[8]byte]chan struct{}
 
+	shared any // by the Conns of its sockets
+
 	health health
 
 	idleTimer *time.Timer

@@ -127,6 +127,18 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	return s.taken, os.ErrDeadlineExceeded
 }
 
+// Shared returns what create returned first for the connection: see package
+// websocket.
+func (st *stream) Shared(create func() any) any {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared == nil {
+		c.shared = create()
+	}
+	return c.shared
+}
+
 // WriteLater takes p without waiting and without sending it: see package
 // websocket. What is taken beyond sendBuffer is no more than one message.
 func (st *stream) WriteLater(p []byte) (interface{ Flush() }, bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/wsmux/websocket"
@@ -14,15 +15,17 @@ import (
 // A scope is the life of one handler call that may accept a socket, and of that
 // socket. It is kept in the request's context.
 type scope struct {
-	cancel context.CancelCauseFunc // of the request's context
-	sets   []*Set                  // of the servers that keep track, set before the handler runs
+	sets []*Set // of the servers that keep track, set before the handler runs
 
 	mu       sync.Mutex
-	returned bool             // the handler has
-	outlives bool             // the socket has a websocket.Handler
-	conn     tunnel.Socket    // the socket the handler accepted, if any
-	stream   websocket.Stream // under conn
-	ended    bool             // conn has
+	cancel   context.CancelCauseFunc // of the request's context; nil once the handler has returned
+	returned bool                    // the handler has
+	outlives bool                    // the socket has a websocket.Handler
+	conn     tunnel.Socket           // the socket the handler accepted, if any
+	stream   websocket.Stream        // under conn
+	tied     bool                    // Accepted has done its part
+	early    bool                    // conn has ended before that
+	ended    bool                    // conn has
 }
 
 type scopeKey struct{}
@@ -46,6 +49,10 @@ var errSocketEnded = errors.New("the socket has ended")
 //
 // Within another Handler it adds its own set to that one's scope.
 func Handler(h http.Handler, set *Set) http.Handler {
+	sets := []*Set{set}
+	if set == nil {
+		sets = nil
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !mayBecomeSocket(r) {
 			h.ServeHTTP(w, r)
@@ -56,7 +63,7 @@ func Handler(h http.Handler, set *Set) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		serve(h, []*Set{set}, w, r)
+		serve(h, sets, w, r)
 	})
 }
 
@@ -74,11 +81,10 @@ func Nested(h http.Handler) http.Handler {
 
 // serve calls h with a scope.
 func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) {
-	s := new(scope)
 	ctx, cancel := context.WithCancelCause(r.Context())
-	s.cancel = cancel
+	s := &scope{cancel: cancel, sets: slices.Clip(sets)}
 	for _, set := range sets {
-		s.join(set)
+		set.add(s)
 	}
 	returned := false
 	defer func() {
@@ -116,9 +122,9 @@ func (s *scope) end(code websocket.StatusCode, panicked bool) {
 			s.socketEnded(err)
 		}
 	}
-	s.cancel(context.Canceled)
+	s.cancelContext(context.Canceled)
 	s.mu.Lock()
-	s.returned = true
+	s.returned, s.cancel = true, nil
 	over := s.conn == nil || s.ended
 	s.mu.Unlock()
 	if over {
@@ -136,9 +142,34 @@ func (s *scope) socketEnded(err error) {
 	for _, set := range s.sets {
 		set.ended(s.stream.Bootstrap(), err)
 	}
-	s.cancel(errSocketEnded)
+	s.cancelContext(errSocketEnded)
 	if over {
 		s.leave()
+	}
+}
+
+// connEnded is called by the socket's Conn, once, when that has ended and released
+// its stream.
+func (s *scope) connEnded() {
+	s.mu.Lock()
+	c := s.conn
+	if !s.tied {
+		s.early = true
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	// The result is there: this Close begins nothing and does not wait.
+	s.socketEnded(c.Close(context.Background(), websocket.StatusNormalClosure, ""))
+}
+
+// cancelContext ends the request's context, unless the handler's return has.
+func (s *scope) cancelContext(cause error) {
+	s.mu.Lock()
+	cancel := s.cancel
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
 	}
 }
 
@@ -172,7 +203,7 @@ func (s *scope) cut(cause error) {
 	s.mu.Lock()
 	c, stream := s.conn, s.stream
 	s.mu.Unlock()
-	s.cancel(cause)
+	s.cancelContext(cause)
 	if c != nil {
 		stream.Abort()
 		c.CloseNow()
@@ -248,16 +279,16 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 		defer s.mu.Unlock()
 		s.outlives = true
 	})
-	var c *websocket.Conn
-	made := make(chan struct{})
-	params.OnEnd = func() {
-		<-made
-		// The result is there: this Close begins nothing and does not wait.
-		s.socketEnded(c.Close(context.Background(), websocket.StatusNormalClosure, ""))
-	}
-	c = observe.New(r.Context(), stream, params)
+	params.OnEnd = s.connEnded
+	c := observe.New(r.Context(), stream, params)
 	s.tie(c, stream)
-	close(made)
+	s.mu.Lock()
+	s.tied = true
+	early := s.early
+	s.mu.Unlock()
+	if early {
+		s.connEnded()
+	}
 	return c
 }
 
