@@ -104,14 +104,16 @@ func (i *interrupt) release() {
 	i.stop, i.released = nil, true
 }
 
-// interruptRead returns c.readInterrupt, which it makes if need be. The caller holds
-// the reading gate.
+// interruptRead returns c.readInterrupt, which it makes if need be.
 func (c *Conn) interruptRead() *interrupt {
 	if i := c.readInterrupt.Load(); i != nil {
 		return i
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if i := c.readInterrupt.Load(); i != nil {
+		return i
+	}
 	i := &interrupt{stream: c.stream, released: c.isGone}
 	c.readInterrupt.Store(i)
 	return i
