@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go/quicvarint"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/wsmux/websocket/frame"
 )
 
 // The processes of a measurement are this test's program.
@@ -47,54 +52,41 @@ func init() {
 	})
 }
 
-func TestEveryContenderCarriesEveryLoad(t *testing.T) {
-	const d = 500 * time.Millisecond
-	loads := map[string]load{
-		"echo":  {Kind: echoing, Size: 1 << 10, Sockets: 3, Time: d},
-		"large": {Kind: echoing, Size: 1 << 20, Sockets: 1, Time: d},
-		"paced": {Kind: echoing, Size: 32, Sockets: 10, Idle: 5, Rate: 2000, Time: d},
-		"open":  {Kind: opening, Sockets: 5},
-		"idle":  {Kind: idling, Sockets: 20, Conns: 2},
+// small makes of a case's load one that takes a moment.
+func small(l load) load {
+	l.Sockets = min(l.Sockets, 20)
+	if l.Size >= 64<<10 {
+		l.Sockets = min(l.Sockets, 2)
 	}
-	for _, name := range order {
-		t.Run(name, func(t *testing.T) {
-			for kind, l := range loads {
-				f, err := measure(t.Context(), name, l)
-				require.NoError(t, err, kind)
-				assert.Positive(t, f.Count, kind)
-				if l.Kind != idling {
-					assert.Positive(t, f.Messages, kind)
-					assert.Positive(t, f.ServerCPU, kind)
-				}
-				if l.Kind == echoing {
-					assert.Positive(t, f.P50, kind)
-					assert.GreaterOrEqual(t, f.P99, f.P50, kind)
-				}
-			}
-		})
-	}
+	l.Idle, l.Conns, l.Rate, l.Time = min(l.Idle, 20), min(l.Conns, 2), min(l.Rate, 1000), 40*time.Millisecond
+	return l
 }
 
-func TestBroadcastAndCompression(t *testing.T) {
-	const d = 500 * time.Millisecond
-	for _, l := range []load{
-		{Kind: broadcasting, Size: 1 << 10, Sockets: 10, Time: d},
-		{Kind: echoing, Size: 1 << 10, Sockets: 3, Deflate: true, Time: d},
-		{Kind: echoing, Size: 64, Sockets: 1, Bulk: 2, Time: 2 * d},
-	} {
-		for _, b := range benchmarks(d) {
-			if b.load.Kind != l.Kind || b.load.Deflate != l.Deflate || b.load.Bulk != l.Bulk && b.load.Bulk != 8 {
-				continue
+func TestEveryContenderCarriesEveryCase(t *testing.T) {
+	type run struct {
+		contender string
+		load      load
+	}
+	done := make(map[run]bool)
+	for _, b := range benchmarks(time.Second) {
+		for _, name := range b.contenders {
+			v := b.entry(name)
+			r := run{v.contender, small(v.load)}
+			if done[r] {
+				continue // it has been measured for a case that differs in its number of sockets
 			}
-			if b.load.Kind == echoing && b.load.Bulk == 0 && !l.Deflate {
-				continue
+			done[r] = true
+			f, err := measure(t.Context(), r.contender, r.load)
+			require.NoError(t, err, "%s: %s", b.name, name)
+			assert.Positive(t, f.Count, "%s: %s", b.name, name)
+			for _, m := range b.shows {
+				if m.name == serverCPU.name || m.name == allocs.name || m.name == memory.name || m.name == used.name || m.name == clientCPU.name {
+					continue // there may be too little of it to be seen
+				}
+				assert.Positive(t, m.of(f), "%s: %s: %s", b.name, name, m.name)
 			}
-			for _, name := range b.contenders {
-				f, err := measure(t.Context(), name, l)
-				require.NoError(t, err, "%s: %s", b.name, name)
-				assert.Positive(t, f.Messages, "%s: %s", b.name, name)
-				assert.Equal(t, l.Bulk > 0, f.Bulk > 0, "%s: %s", b.name, name)
-			}
+			assert.GreaterOrEqual(t, f.P99, f.P50, "%s: %s", b.name, name)
+			assert.GreaterOrEqual(t, f.Max, f.P99, "%s: %s", b.name, name)
 		}
 	}
 }
@@ -117,14 +109,180 @@ func TestVerdictComparesWithTheBest(t *testing.T) {
 	r := newReport([]benchmark{b}, 3, time.Second)
 	for i, cpu := range [][]time.Duration{{9, 3, 2}, {5, 4, 5}, {8, 4, 4}} {
 		for _, d := range cpu {
-			r.Results[i].Rounds = append(r.Results[i].Rounds, figures{ServerCPU: d * 1000, Messages: float64(d)})
+			r.Results[i].Rounds = append(r.Results[i].Rounds, figures{ServerCPU: d * 1000, Messages: float64(d), Allocs: 0.004})
 		}
 	}
-	lower := r.verdict(b, goal{"h1 loop", serverCPU, []string{"gorilla", "gws"}, 0.75})
-	assert.Equal(t, "h1 loop, server CPU µs: 0.75 × gws's (to reach: at most 0.75) reached", lower)
-	higher := r.verdict(b, goal{"h1 loop", perSecond, []string{"gorilla", "gws"}, 1})
-	assert.Equal(t, "h1 loop, messages/s: 0.60 × gorilla's (to reach: at least 1) NOT REACHED", higher)
-	assert.Empty(t, r.verdict(b, goal{"h2 loop", perSecond, []string{"gws"}, 1}), "not measured")
+	lower, ok := r.verdict("case", goal{"h1 loop", serverCPU, []string{"gorilla", "gws"}, 0.75})
+	require.True(t, ok)
+	assert.Equal(t, "h1 loop, server CPU µs: 0.75 × gws (≤ 0.75) reached", lower.String())
+	assert.Equal(t, "0.50–1.12", lower.rounds(), "of single rounds")
+	higher, ok := r.verdict("case", goal{"h1 loop", perSecond, []string{"gorilla", "gws"}, 1})
+	require.True(t, ok)
+	assert.Equal(t, "h1 loop, messages/s: 0.60 × gorilla (≥ 1) NOT REACHED", higher.String())
+	assert.InDelta(t, 0.6, higher.cpu, 1e-9)
+	absolute, ok := r.verdict("case", goal{"h1 loop", allocs, nil, 0.01})
+	require.True(t, ok)
+	assert.Equal(t, "h1 loop, server allocs: 0.00 (≤ 0.01) reached", absolute.String())
+	_, ok = r.verdict("case", goal{"h2 loop", perSecond, []string{"gws"}, 1})
+	assert.False(t, ok, "not measured")
+}
+
+func TestNothingIsRoundedInFavour(t *testing.T) {
+	least := verdict{goal: goal{metric: perSecond, to: []string{"gws"}, ratio: 1.5}}
+	assert.Equal(t, "1.4996", least.number(1.4996), "1.50 would read as reached")
+	assert.Equal(t, "1.50", least.number(1.5004))
+	assert.Equal(t, "1.40", least.number(1.4))
+	most := verdict{goal: goal{metric: serverCPU, to: []string{"gws"}, ratio: 1.08}}
+	assert.Equal(t, "1.083", most.number(1.083), "1.08 would read as reached")
+	bytes := verdict{goal: goal{metric: memory, ratio: 1024}}
+	assert.False(t, bytes.reaches(1024.2))
+	assert.Equal(t, "1,025", bytes.number(1024.2), "1,024 would read as reached")
+}
+
+func TestGoalsNameCasesAndWhoTheyCompare(t *testing.T) {
+	cases := benchmarks(time.Second)
+	for _, w := range targets {
+		for _, in := range w.cases {
+			i := slices.IndexFunc(cases, func(b benchmark) bool { return b.name == in })
+			require.GreaterOrEqual(t, i, 0, "%s: no case %q", w.text, in)
+			for _, g := range w.goals {
+				for _, name := range append([]string{g.of}, g.to...) {
+					assert.Contains(t, cases[i].contenders, name, "%s: %s", w.text, in)
+				}
+				assert.True(t, slices.ContainsFunc(cases[i].shows, func(m metric) bool { return m.name == g.metric.name }), "%s: shown beside its goal", in)
+			}
+		}
+	}
+	for _, b := range cases {
+		for _, name := range b.contenders {
+			assert.NotNil(t, contenders[b.entry(name).contender], "%s: %s", b.name, name)
+		}
+	}
+}
+
+func TestCaseNamesDiffer(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, b := range benchmarks(time.Second) {
+		assert.False(t, seen[b.name], b.name)
+		seen[b.name] = true
+	}
+}
+
+func TestRoundsEndInTime(t *testing.T) {
+	b := benchmark{name: "case", load: load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Millisecond}, contenders: []string{"raw TLS"}}
+	once := b
+	once.name, once.most = "once", 1
+	r := newReport([]benchmark{b, once}, 2, time.Second)
+	saved := 0
+	require.NoError(t, r.measure(t.Context(), 0, func() error { saved++; return nil }))
+	assert.Len(t, r.Results[0].Rounds, 2)
+	assert.Len(t, r.Results[1].Rounds, 1, "enough")
+	assert.Equal(t, 2, saved)
+	late := newReport([]benchmark{b}, 2, time.Second)
+	require.ErrorContains(t, late.measure(t.Context(), time.Nanosecond, func() error { return nil }), "not everything")
+	assert.Empty(t, late.Results[0].Rounds)
+}
+
+func TestResultsAreReadAsTheyWereWritten(t *testing.T) {
+	cases := benchmarks(time.Second)[:2]
+	r := newReport(cases, 2, time.Second)
+	for i, res := range r.Results {
+		res.Rounds = []figures{{Messages: float64(i), P50: time.Duration(i), Count: 1}, {Count: 2}}
+	}
+	file := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, r.save(file))
+	back, err := readReport(file, benchmarks(time.Second))
+	require.NoError(t, err)
+	assert.Len(t, back.cases, 2, "without cases that were not measured")
+	assert.Equal(t, r.Results, back.Results)
+	assert.True(t, r.Begun.Equal(back.Begun))
+}
+
+// The page in this directory says what the results beside it say, and of every cell
+// that was not reached why.
+func TestPageIsWhatTheResultsSay(t *testing.T) {
+	if _, err := os.Stat("results.json"); err != nil {
+		t.Skip("no results yet: ", err)
+	}
+	r, err := readReport("results.json", benchmarks(time.Second))
+	require.NoError(t, err)
+	plots := r.draw()
+	page, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	assert.Equal(t, string(r.markdown(plots)), string(page), "make it again with -from results.json -page .")
+	assert.NotContains(t, string(page), unexplained)
+	for _, d := range plots {
+		svg, err := os.ReadFile(d.file)
+		require.NoError(t, err)
+		assert.Equal(t, string(d.svg), string(svg), d.file)
+	}
+}
+
+// splits feeds a framing's bytes in all kinds of pieces.
+func TestFramingsTakeBytesAsTheyCome(t *testing.T) {
+	message := bytes.Repeat([]byte("0123456789"), 50)
+	for name, framing := range map[string]func(piece) framing{
+		"raw": func(got piece) framing { return &rawFraming{got: got} },
+		"ws":  func(got piece) framing { return newWSFraming(got) },
+		"h3":  func(got piece) framing { return &h3Framing{ws: newWSFraming(got)} },
+	} {
+		var wire []byte
+		switch name {
+		case "raw":
+			wire = (&rawFraming{}).append((&rawFraming{}).append(nil, message), message)
+		default:
+			for range 2 {
+				f, err := (&frame.Sender{Side: frame.Server}).Append(nil, frame.Header{Fin: true, Opcode: frame.Binary}, message)
+				require.NoError(t, err)
+				if name == "h3" {
+					// A frame header in a DATA frame of its own, and one that is to be passed over.
+					wire = append(wire, 0x21, 2, 'x', 'y', 0, 3)
+					wire = append(wire, f[:3]...)
+					wire = append(quicvarint.Append(append(wire, 0), uint64(len(f)-3)), f[3:]...)
+				} else {
+					wire = append(wire, f...)
+				}
+			}
+		}
+		for size := 1; size <= len(wire); size++ {
+			var answer answered
+			messages, wrong := 0, false
+			f := framing(func(p []byte, last bool) {
+				wrong = wrong || !answer.take(message, p, last)
+				if last {
+					messages++
+				}
+			})
+			for c := range slices.Chunk(wire, size) {
+				require.NoError(t, f.feed(slices.Clone(c)), "%s by %d", name, size)
+			}
+			require.False(t, wrong, "%s by %d", name, size)
+			require.Equal(t, 2, messages, "%s by %d", name, size)
+		}
+	}
+}
+
+func TestAnswersAreComparedToTheLastByte(t *testing.T) {
+	want := []byte("abc")
+	for _, tc := range []struct {
+		name   string
+		pieces []string
+		ok     bool
+	}{
+		{"whole", []string{"abc"}, true},
+		{"pieces", []string{"", "a", "bc"}, true},
+		{"short", []string{"ab"}, false},
+		{"long", []string{"abcd"}, false},
+		{"other", []string{"a", "bd"}, false},
+	} {
+		var a answered
+		ok := true
+		for i, p := range tc.pieces {
+			ok = ok && a.take(want, []byte(p), i == len(tc.pieces)-1)
+		}
+		assert.Equal(t, tc.ok, ok, tc.name)
+		assert.True(t, !ok || a == 0, "%s: ready for the next", tc.name)
+	}
 }
 
 func TestReportShowsFailures(t *testing.T) {

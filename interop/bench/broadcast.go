@@ -43,7 +43,7 @@ func (l load) broadcast(ctx context.Context, c client, mark func(string) error) 
 		trips = append(trips, time.Since(sent))
 		return err
 	}
-	for begin := time.Now(); time.Since(begin) < warming; {
+	for begin := time.Now(); time.Since(begin) < l.warming(); {
 		if err := once(); err != nil {
 			return f, err
 		}
@@ -61,8 +61,8 @@ func (l load) broadcast(ctx context.Context, c client, mark func(string) error) 
 	n := float64(len(trips) * l.Sockets)
 	f = figures{
 		Messages: n / time.Since(begin).Seconds(), ClientCPU: per(cpuTime()-cpu, n), Count: n,
-		P50: quantile(trips, 0.50), P99: quantile(trips, 0.99),
 	}
+	f.latency(trips)
 	return f, mark(markEnd)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,181 +11,172 @@ import (
 type benchmark struct {
 	name       string
 	load       load
-	contenders []string
+	contenders []string // or names of variants
+	variants   map[string]variant
 	shows      []metric
-	goals      []goal
+	goals      []goal // to be reached in this case
+	most       int    // rounds that are enough; 0: as many as there are
 }
 
-// A metric is one of the figures.
-type metric struct {
-	name   string
-	of     func(figures) float64
-	format func(float64) string
-	less   bool // less is better
+// A variant is a contender with a load of its own.
+type variant struct {
+	contender string
+	load      load
 }
 
-var (
-	perSecond = metric{"messages/s", func(f figures) float64 { return f.Messages }, count, false}
-	opened    = metric{"sockets/s", func(f figures) float64 { return f.Messages }, count, false}
-	bandwidth = metric{"MB/s", func(f figures) float64 { return f.Bytes / 1e6 }, short, false}
-	download  = metric{"download MB/s", func(f figures) float64 { return f.Bulk / 1e6 }, short, false}
-	serverCPU = metric{"server CPU µs", func(f figures) float64 { return micros(f.ServerCPU) }, short, true}
-	clientCPU = metric{"client CPU µs", func(f figures) float64 { return micros(f.ClientCPU) }, short, true}
-	p50       = metric{"p50 µs", func(f figures) float64 { return micros(f.P50) }, short, true}
-	p99       = metric{"p99 µs", func(f figures) float64 { return micros(f.P99) }, short, true}
-	memory    = metric{"bytes, idle", func(f figures) float64 { return f.Memory }, count, true}
-	used      = metric{"bytes, used", func(f figures) float64 { return f.Used }, count, true}
-)
-
-func micros(d time.Duration) float64 { return float64(d) / 1e3 }
-
-func count(v float64) string { return grouped(int64(v + 0.5)) }
-
-func short(v float64) string {
-	switch {
-	case v >= 100:
-		return grouped(int64(v + 0.5))
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
+// entry returns what a name in b.contenders stands for.
+func (b *benchmark) entry(name string) variant {
+	if v, ok := b.variants[name]; ok {
+		return v
 	}
-	return fmt.Sprintf("%.2f", v)
+	return variant{name, b.load}
 }
 
-// grouped writes n with commas between its thousands.
-func grouped(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
+// vary adds a variant of a contender.
+func (b *benchmark) vary(name, contender string, change func(*load)) {
+	if b.variants == nil {
+		b.variants = make(map[string]variant)
 	}
-	return s
-}
-
-// A goal is a ratio to be reached: of is compared with the best of to.
-type goal struct {
-	of     string
-	metric metric
-	to     []string
-	ratio  float64 // at least, or at most if less is better
+	v := variant{contender, b.load}
+	change(&v.load)
+	b.variants[name] = v
+	if !slices.Contains(b.contenders, name) {
+		b.contenders = append(slices.Clone(b.contenders), name)
+	}
 }
 
 var (
 	everybody = order
+	h1Ours    = []string{"h1 loop", "h1 handler"}
 	h1Peers   = []string{"gorilla", "coder", "gobwas", "gws"}
+	h2Ours    = []string{"h2 loop", "h2 handler"}
+	h3Ours    = []string{"h3 loop", "h3 handler"}
 )
+
+// What cases are called that goals name.
+const (
+	pacedCase   = "8,000 messages/s of 32 B over 1,000 sockets"
+	amongCase   = "10 active sockets, 32 B, on one connection: alone, and among 10,000 idle ones"
+	openingCase = "sockets opened, 32 at a time, on one connection where they share"
+	idleCase    = "memory of idle sockets: 10,000, on 100 connections where they share"
+)
+
+func echoCase(size, sockets int) string {
+	return fmt.Sprintf("echo, %s, %s", bytesOf(size), socketsOf(sockets))
+}
 
 // benchmarks returns all of them. Each measurement takes d.
 func benchmarks(d time.Duration) []benchmark {
+	list := echoes(d)
+	list = append(list, benchmark{
+		name:       pacedCase,
+		load:       load{Kind: echoing, Size: 32, Sockets: 1000, Rate: 8000, Time: 2 * d},
+		contenders: everybody, shows: []metric{perSecond, serverCPU, clientCPU, p50, p99},
+	}, among(d), openings(), idlers())
+	list = append(list, broadcasts(d)...)
+	list = append(list, ownClients(d)...)
+	list = append(list, compressed(d)...)
+	list = append(list, besideBulk(d)...)
+	for i := range list {
+		list[i].goals = append(list[i].goals, goalsOf(list[i].name)...)
+	}
+	return list
+}
+
+func echoes(d time.Duration) []benchmark {
 	var list []benchmark
 	for _, size := range []int{32, 1 << 10, 64 << 10, 1 << 20} {
 		for _, sockets := range []int{1, 10, 100, 1000} {
 			if size*sockets > 64<<20 {
 				continue // more than the machines this is for should hold
 			}
-			b := benchmark{
-				name:       fmt.Sprintf("echo, %s, %s", bytesOf(size), socketsOf(sockets)),
+			list = append(list, benchmark{
+				name:       echoCase(size, sockets),
 				load:       load{Kind: echoing, Size: size, Sockets: sockets, Time: d},
 				contenders: everybody,
-				shows:      []metric{perSecond, bandwidth, serverCPU, clientCPU, p50, p99},
-			}
-			b.goals = echoGoals(size, sockets)
-			list = append(list, b)
+				shows:      []metric{perSecond, bandwidth, serverCPU, clientCPU, allocs, p50, p99},
+			})
 		}
 	}
-	return append(list, []benchmark{
-		{
-			name:       "8,000 messages/s of 32 B over 1,000 sockets",
-			load:       load{Kind: echoing, Size: 32, Sockets: 1000, Rate: 8000, Time: d},
-			contenders: everybody, shows: []metric{perSecond, serverCPU, clientCPU, p50, p99},
-			goals: []goal{
-				{"h2 handler", serverCPU, h1Peers, 0.5}, {"h2 handler", serverCPU, []string{"x/net h2"}, 0.45},
-				{"h2 loop", serverCPU, h1Peers, 0.7}, {"h2 loop", serverCPU, []string{"x/net h2"}, 0.6},
-				{"h2 handler", p99, h1Peers, 1},
-			},
-		},
-		{
-			name:       "10 active sockets, 32 B, alone",
-			load:       load{Kind: echoing, Size: 32, Sockets: 10, Time: d},
-			contenders: []string{"h2 loop", "h2 handler", "x/net h2", "gRPC"}, shows: []metric{perSecond, serverCPU, p50, p99},
-		},
-		{
-			name:       "10 active sockets, 32 B, among 10,000 idle ones on one connection",
-			load:       load{Kind: echoing, Size: 32, Sockets: 10, Idle: 10_000, Time: d},
-			contenders: []string{"h2 loop", "h2 handler", "x/net h2", "gRPC"}, shows: []metric{perSecond, serverCPU, p50, p99},
-		},
-		{
-			name:       "sockets opened, by 32 at once",
-			load:       load{Kind: opening, Sockets: 2000},
-			contenders: everybody, shows: []metric{opened, serverCPU, clientCPU},
-			goals: []goal{{"h2 handler", opened, []string{"x/net h2"}, 4}, {"h2 handler", opened, h1Peers, 50}},
-		},
-		{
-			name:       "memory of idle sockets: 10,000, on 100 connections where they share",
-			load:       load{Kind: idling, Sockets: 10_000, Conns: 100},
-			contenders: everybody, shows: []metric{memory, used},
-		},
-		{
-			name:       "broadcast of 1 KiB to 1,000 sockets",
-			load:       load{Kind: broadcasting, Size: 1 << 10, Sockets: 1000, Time: d},
-			contenders: []string{"h1 loop", "h1 handler", "h2 loop", "h2 handler", "h3 loop", "h3 handler", "gorilla", "coder", "gobwas", "gws"},
+	return list
+}
+
+// among measures sockets that have idle ones beside them.
+func among(d time.Duration) benchmark {
+	b := benchmark{
+		name:  amongCase,
+		load:  load{Kind: echoing, Size: 32, Sockets: 10, Time: d},
+		shows: []metric{perSecond, serverCPU, p50, p99},
+	}
+	for _, name := range []string{"h2 loop", "h2 handler", "h3 loop", "h3 handler", "x/net h2", "gRPC", "http3"} {
+		b.contenders = append(b.contenders, name)
+		b.vary(crowded(name), name, func(l *load) { l.Idle = 10_000 })
+	}
+	return b
+}
+
+func crowded(name string) string { return name + ", 10,000 idle" }
+
+// openings measures how fast sockets open. A handshake takes as long as hundreds of
+// streams.
+func openings() benchmark {
+	b := benchmark{
+		name:       openingCase,
+		load:       load{Kind: opening, Sockets: 1000},
+		contenders: everybody, shows: []metric{opened, serverCPU, clientCPU, allocs},
+	}
+	for _, name := range everybody {
+		if contenders[name].shared {
+			b.vary(name, name, func(l *load) { l.Sockets = 15_000 })
+		}
+	}
+	return b
+}
+
+// idlers measures memory, which differs little from round to round.
+func idlers() benchmark {
+	b := benchmark{
+		name:       idleCase,
+		load:       load{Kind: idling, Sockets: 10_000, Conns: 100},
+		contenders: everybody, shows: []metric{memory, used},
+		most: 2,
+	}
+	for _, name := range []string{"h1 loop", "h2 loop", "h2 handler"} {
+		b.vary(compressing(name), name, func(l *load) { l.Compress = true })
+	}
+	return b
+}
+
+func compressing(name string) string { return name + ", compressing" }
+
+func broadcasts(d time.Duration) []benchmark {
+	var list []benchmark
+	for _, sockets := range []int{1000, 10_000} {
+		b := benchmark{
+			name:       fmt.Sprintf("broadcast of 1 KiB to %s", socketsOf(sockets)),
+			load:       load{Kind: broadcasting, Size: 1 << 10, Sockets: sockets, Time: d},
+			contenders: slices.Concat(h1Ours, h2Ours, h3Ours, h1Peers),
 			shows:      []metric{perSecond, serverCPU, p50, p99},
-		},
-		{
-			name:       "a socket, 64 B, beside one endless download",
-			load:       load{Kind: echoing, Size: 64, Sockets: 1, Bulk: 1, Time: d},
-			contenders: []string{"h2 loop", "h2 handler", "x/net h2", "h3 loop", "http3"}, shows: []metric{p50, p99, download},
-			goals: []goal{{"h2 handler", p99, []string{"x/net h2"}, 0.2}},
-		},
-		{
-			name:       "a socket, 64 B, beside eight endless downloads",
-			load:       load{Kind: echoing, Size: 64, Sockets: 1, Bulk: 8, Time: d},
-			contenders: []string{"h2 loop", "h2 handler", "x/net h2", "h3 loop", "http3"}, shows: []metric{p50, p99, download},
-			goals: []goal{{"h2 handler", p99, []string{"x/net h2"}, 0.2}},
-		},
-		{
-			name:       "1 KiB like JSON, permessage-deflate with context takeover, 100 sockets",
-			load:       load{Kind: echoing, Size: 1 << 10, Sockets: 100, Deflate: true, Time: d},
-			contenders: []string{"h1 loop", "h2 loop", "h2 handler", "h3 loop", "gws"}, shows: []metric{perSecond, serverCPU, clientCPU},
-			goals: []goal{{"h1 loop", perSecond, []string{"gws"}, 1.5}},
-		},
-	}...)
+		}
+		if sockets > 1000 {
+			b.most = 1 // opening them takes a minute
+		}
+		list = append(list, b)
+	}
+	return list
 }
 
-func echoGoals(size, sockets int) []goal {
-	xnet, raw := []string{"x/net h2"}, []string{"raw TLS"}
-	var g []goal
-	switch {
-	case size == 32 && sockets >= 100:
-		g = append(g, goal{"h2 handler", perSecond, xnet, 15}, goal{"h2 handler", perSecond, h1Peers, 25}, goal{"h2 loop", perSecond, xnet, 6})
-	case size == 32 && sockets == 1:
-		g = append(g, goal{"h2 handler", p50, raw, 1.1}, goal{"h2 loop", p50, raw, 1.35})
-	case size == 64<<10 && sockets == 10:
-		g = append(g, goal{"h2 handler", bandwidth, raw, 0.9}, goal{"h2 handler", bandwidth, xnet, 1.3})
+// ownClients has this module's clients talk to its servers: in all other cases the
+// client is one that does as little as possible.
+func ownClients(d time.Duration) []benchmark {
+	var list []benchmark
+	for _, sockets := range []int{1, 100} {
+		list = append(list, benchmark{
+			name:       fmt.Sprintf("echo, 32 B, %s, by this module's client", socketsOf(sockets)),
+			load:       load{Kind: echoing, Size: 32, Sockets: sockets, Library: true, Time: d},
+			contenders: slices.Concat(h1Ours, h2Ours, h3Ours),
+			shows:      []metric{perSecond, serverCPU, clientCPU, p50, p99},
+		})
 	}
-	if size <= 1<<10 && sockets != 10 {
-		g = append(g, goal{"h1 loop", serverCPU, h1Peers, 1}, goal{"h1 loop", serverCPU, raw, 1.08})
-	}
-	if size >= 64<<10 {
-		g = append(g, goal{"h1 loop", bandwidth, h1Peers, 1}, goal{"h1 loop", bandwidth, raw, 0.9})
-	}
-	if size == 32 || size == 64<<10 {
-		g = append(g, goal{"h3 handler", perSecond, []string{"raw QUIC"}, 0.9}, goal{"h3 handler", perSecond, []string{"http3"}, 1.15})
-	}
-	return g
-}
-
-func bytesOf(n int) string {
-	switch {
-	case n >= 1<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 1<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d B", n)
-}
-
-func socketsOf(n int) string {
-	if n == 1 {
-		return "1 socket"
-	}
-	return grouped(int64(n)) + " sockets"
+	return list
 }

@@ -37,7 +37,7 @@ type contender struct {
 // clientFor makes the client of a task.
 func (c *contender) clientFor(t task) (client, error) {
 	switch {
-	case !t.Load.Library && !t.Load.Deflate && t.Load.Bulk == 0:
+	case !t.Load.Library && !t.Load.Deflate && !t.Load.Compress && t.Load.Bulk == 0:
 		return c.client(t), nil
 	case c.library == nil:
 		return nil, errors.New("no client for this load")

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// warming is how long a load runs before it is measured.
+// warming is how long a load runs before it is measured, at most as long as that.
 const warming = 300 * time.Millisecond
+
+func (l load) warming() time.Duration { return min(warming, l.Time) }
 
 // echo measures messages that come back.
 func (l load) echo(ctx context.Context, c client, mark func(string) error) (figures, error) {
@@ -47,7 +48,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 			crowd.pace(pacing, l.Rate)
 		}
 	}()
-	if err := crowd.wait(ctx, warming); err != nil {
+	if err := crowd.wait(ctx, l.warming()); err != nil {
 		return figures{}, err
 	}
 	if err := mark(markBegin); err != nil {
@@ -81,7 +82,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	for _, t := range crowd.talkers {
 		trips = append(trips, t.trips...)
 	}
-	f.P50, f.P99 = quantile(trips, 0.50), quantile(trips, 0.99)
+	f.latency(trips)
 	return f, nil
 }
 
@@ -142,15 +143,6 @@ func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
 		}()
 	}
 	return n, nil
-}
-
-// quantile returns the q-quantile of d, which it sorts.
-func quantile(d []time.Duration, q float64) time.Duration {
-	if len(d) == 0 {
-		return 0
-	}
-	slices.Sort(d)
-	return d[min(len(d)-1, int(q*float64(len(d))))]
 }
 
 func per(d time.Duration, n float64) time.Duration {

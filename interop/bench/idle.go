@@ -21,7 +21,7 @@ func (l load) idle(ctx context.Context, c client, mark func(string) error) (figu
 	}
 	var wrong atomic.Bool
 	room := make(chan struct{}, sendsAtOnce)
-	p := payload(load{Size: usedSize}, 0)
+	p := payload(load{Size: usedSize, Compress: l.Compress}, 0)
 	answers := make([]answered, l.Sockets)
 	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, q []byte, last bool) {
 		if !answers[i].take(p, q, last) {

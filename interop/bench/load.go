@@ -7,22 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
 // A load is what a client does.
 type load struct {
-	Kind    kind
-	Size    int           // payload bytes of a message
-	Sockets int           // that are active
-	Idle    int           // sockets beside them that are not
-	Conns   int           // connections to open, where they are shared; 0: one
-	Rate    int           // messages per second over all sockets; 0: each sends when its answer is there
-	Time    time.Duration // how long it is measured
-	Deflate bool          // permessage-deflate with context takeover, payload like JSON
-	Library bool          // the client is this module's public API
-	Bulk    int           // endless downloads beside the sockets
+	Kind     kind
+	Size     int           // payload bytes of a message
+	Sockets  int           // that are active
+	Idle     int           // sockets beside them that are not
+	Conns    int           // connections to open, where they are shared; 0: one
+	Rate     int           // messages per second over all sockets; 0: each sends when its answer is there
+	Time     time.Duration // how long it is measured
+	Deflate  bool          // permessage-deflate with context takeover, payload like JSON
+	Compress bool          // permessage-deflate without context takeover
+	Library  bool          // the client is this module's public API
+	Bulk     int           // endless downloads beside the sockets
 }
 
 // A kind of load.
@@ -37,17 +39,34 @@ const (
 
 // figures are what one measurement found. Zero: it does not measure that.
 type figures struct {
-	Messages  float64       // that came back, per second; broadcast: that arrived; open: sockets
-	Bytes     float64       // payload that came back, per second
-	ServerCPU time.Duration // per message or socket
-	ClientCPU time.Duration // likewise
-	P50, P99  time.Duration // round trip; broadcast: until the last socket has it
-	Memory    float64       // server's resident bytes per idle socket
-	Used      float64       // the same after each has echoed one message of 1 KiB
-	Bulk      float64       // bytes per second of the downloads
-	Allocs    float64       // the server's allocations per message or socket
+	Messages  float64       `json:",omitzero"` // that came back, per second; broadcast: that arrived; open: sockets
+	Bytes     float64       `json:",omitzero"` // payload that came back, per second
+	ServerCPU time.Duration `json:",omitzero"` // per message or socket
+	ClientCPU time.Duration `json:",omitzero"` // likewise
+	P50       time.Duration `json:",omitzero"` // round trip; broadcast: until the last socket has it
+	P90       time.Duration `json:",omitzero"`
+	P99       time.Duration `json:",omitzero"`
+	Max       time.Duration `json:",omitzero"`
+	Memory    float64       `json:",omitzero"` // server's resident bytes per idle socket
+	Used      float64       `json:",omitzero"` // the same after each has echoed one message of 1 KiB
+	Bulk      float64       `json:",omitzero"` // bytes per second of the downloads
+	Allocs    float64       `json:",omitzero"` // the server's heap allocations per message or socket
 
 	Count float64 // messages or sockets measured, by which CPU times are divided
+}
+
+// latency sets the quantiles of trips.
+func (f *figures) latency(trips []time.Duration) {
+	slices.Sort(trips)
+	f.P50, f.P90, f.P99, f.Max = quantile(trips, 0.50), quantile(trips, 0.90), quantile(trips, 0.99), quantile(trips, 1)
+}
+
+// quantile returns the q-quantile of d, which is sorted.
+func quantile(d []time.Duration, q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	return d[min(len(d)-1, int(q*float64(len(d))))]
 }
 
 // complete adds what the server's usage tells.
@@ -136,7 +155,7 @@ func (l load) newCrowd() *crowd {
 
 // payload makes a message for socket i, with room for its number in front.
 func payload(l load, i int) []byte {
-	if l.Deflate {
+	if l.Deflate || l.Compress {
 		return jsonLike(l.Size, i)
 	}
 	p := make([]byte, max(l.Size, 8))

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func main() {
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -32,61 +33,111 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	rounds := flag.Int("rounds", 3, "how often everything is measured")
-	each := flag.Duration("time", 2*time.Second, "how long one measurement takes")
-	only := flag.String("case", "", "measure only the cases whose name contains one of these words, separated by |")
-	who := flag.String("contender", "", "measure only these contenders, separated by commas")
-	list := flag.Bool("list", false, "list the cases and the contenders")
-	jsonFile := flag.String("json", "", "write all raw results to this file")
-	mdFile := flag.String("md", "", "write a Markdown page to this file")
+// options are the command's flags.
+type options struct {
+	rounds         int
+	each, within   time.Duration
+	only, who      string
+	list, estimate bool
+	from           string
+	json, md, page string
+}
+
+func parseOptions() (o options, err error) {
+	flag.IntVar(&o.rounds, "rounds", 3, "how often everything is measured")
+	flag.DurationVar(&o.each, "time", 2*time.Second, "how long one measurement takes")
+	flag.DurationVar(&o.within, "within", 0, "begin no case after this time; 0: measure all rounds")
+	flag.StringVar(&o.only, "case", "", "measure only the cases whose name contains one of these words, separated by |")
+	flag.StringVar(&o.who, "contender", "", "measure only these contenders, separated by commas")
+	flag.BoolVar(&o.list, "list", false, "list the cases and the contenders")
+	flag.BoolVar(&o.estimate, "estimate", false, "say about how long it would take")
+	flag.StringVar(&o.from, "from", "", "measure nothing: report what this file has, which -json wrote")
+	flag.StringVar(&o.json, "json", "", "write all raw results to this file, after each round")
+	flag.StringVar(&o.md, "md", "", "write the page as Markdown to this file, without plots")
+	flag.StringVar(&o.page, "page", "", "write the page and its plots to this directory")
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 || *each <= 0 {
+	if flag.NArg() > 0 || o.rounds < 1 || o.each <= 0 {
 		flag.Usage()
-		return fmt.Errorf("arguments that make no sense")
+		return o, errors.New("arguments that make no sense")
 	}
-	cases := slices.DeleteFunc(benchmarks(*each), func(b benchmark) bool {
-		return *only != "" && !slices.ContainsFunc(strings.Split(*only, "|"), func(w string) bool { return strings.Contains(b.name, w) })
+	return o, nil
+}
+
+func run(ctx context.Context) error {
+	o, err := parseOptions()
+	if err != nil {
+		return err
+	}
+	if o.from != "" {
+		r, err := readReport(o.from, benchmarks(o.each))
+		if err != nil {
+			return err
+		}
+		return r.write(o)
+	}
+	cases, err := o.cases()
+	switch {
+	case err != nil:
+		return err
+	case o.list:
+		printList(os.Stdout, cases)
+		return nil
+	case o.estimate:
+		fmt.Printf("about %v\n", estimate(cases, o.rounds))
+		return nil
+	}
+	r := newReport(cases, o.rounds, o.each)
+	err = r.measure(ctx, o.within, func() error { return r.save(o.json) })
+	return errors.Join(err, r.write(o))
+}
+
+// cases returns what is to be measured.
+func (o options) cases() ([]benchmark, error) {
+	cases := slices.DeleteFunc(benchmarks(o.each), func(b benchmark) bool {
+		return o.only != "" && !slices.ContainsFunc(strings.Split(o.only, "|"), func(w string) bool { return strings.Contains(b.name, w) })
 	})
-	if *who != "" {
-		names := strings.Split(*who, ",")
+	if o.who != "" {
+		names := strings.Split(o.who, ",")
 		for _, n := range names {
 			if contenders[n] == nil {
-				return fmt.Errorf("no contender is called %q; they are %s", n, strings.Join(order, ", "))
+				return nil, fmt.Errorf("no contender is called %q; they are %s", n, strings.Join(order, ", "))
 			}
 		}
-		for i := range cases {
-			cases[i].contenders = slices.DeleteFunc(slices.Clone(cases[i].contenders), func(n string) bool { return !slices.Contains(names, n) })
+		for i, b := range cases {
+			cases[i].contenders = slices.DeleteFunc(slices.Clone(b.contenders), func(n string) bool { return !slices.Contains(names, b.entry(n).contender) })
 		}
 	}
 	cases = slices.DeleteFunc(cases, func(b benchmark) bool { return len(b.contenders) == 0 })
-	if *list {
-		printList(os.Stdout, cases)
+	if len(cases) == 0 {
+		return nil, errors.New("no case is left")
+	}
+	return cases, nil
+}
+
+// save writes the raw results.
+func (r *report) save(file string) error {
+	if file == "" {
 		return nil
 	}
-	if len(cases) == 0 {
-		return fmt.Errorf("no case is left")
+	b, err := r.encode()
+	if err != nil {
+		return err
 	}
-	r := newReport(cases, *rounds, *each)
-	err := r.measure(ctx)
+	return os.WriteFile(file, b, 0o644)
+}
+
+// write writes whatever is wanted.
+func (r *report) write(o options) error {
 	r.print(os.Stdout)
-	for _, out := range []struct {
-		file  string
-		write func() ([]byte, error)
-	}{
-		{*jsonFile, func() ([]byte, error) { return json.MarshalIndent(r, "", "\t") }},
-		{*mdFile, r.markdown},
-	} {
-		if out.file == "" {
-			continue
-		}
-		b, e := out.write()
-		if e == nil {
-			e = os.WriteFile(out.file, append(b, '\n'), 0o644)
-		}
-		if err == nil {
-			err = e
-		}
+	var errs []error
+	if o.from == "" {
+		errs = append(errs, r.save(o.json))
 	}
-	return err
+	if o.md != "" {
+		errs = append(errs, os.WriteFile(o.md, r.markdown(nil), 0o644))
+	}
+	if o.page != "" {
+		errs = append(errs, r.writePage(o.page))
+	}
+	return errors.Join(errs...)
 }

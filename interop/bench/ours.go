@@ -62,14 +62,20 @@ func serveQUIC(h http.Handler) (ready, error) {
 }
 
 // compression is what both sides use for a load that compresses.
-var compression = websocket.Compression{Threshold: -1, ServerContextTakeover: true, ClientContextTakeover: true}
+func (l load) compression() *websocket.Compression {
+	switch {
+	case l.Deflate:
+		return &websocket.Compression{Threshold: -1, ServerContextTakeover: true, ClientContextTakeover: true}
+	case l.Compress:
+		return &websocket.Compression{Threshold: -1}
+	}
+	return nil
+}
 
 // ours is the server's handler.
 func ours(handle bool, l load) http.Handler {
 	o := &websocket.AcceptOptions{Limits: websocket.Limits{Message: mostRead}}
-	if l.Deflate {
-		o.Compression = &compression
-	}
+	o.Compression = l.compression()
 	all := &audience{load: l}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /bulk", serveBulk)
@@ -152,9 +158,7 @@ type dialer struct {
 
 func dialOptions(t task) *websocket.DialOptions {
 	o := &websocket.DialOptions{TLSClientConfig: clientTLS(t), Limits: websocket.Limits{Message: mostRead}}
-	if t.Load.Deflate {
-		o.Compression = &compression
-	}
+	o.Compression = t.Load.compression()
 	return o
 }
 

@@ -3,37 +3,43 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
 // A report is a run's results, and its JSON.
 type report struct {
-	Begun   time.Time
-	Machine string
-	Rounds  int
-	Each    time.Duration
-	Results []*result
+	Begun    time.Time
+	Took     time.Duration
+	Machine  string
+	Versions string
+	Commit   string `json:",omitempty"`
+	Rounds   int
+	Each     time.Duration
+	Results  []*result
 
 	cases []benchmark
 }
 
-// A result is what was found for one contender in one case.
+// A result is what was found for one contender, or a variant, in one case.
 type result struct {
 	Case, Contender string
 	Rounds          []figures
-	Failures        []string
+	Failures        []string `json:",omitempty"`
 }
 
 func newReport(cases []benchmark, rounds int, each time.Duration) *report {
-	r := &report{Begun: time.Now().UTC().Truncate(time.Second), Machine: machine(), Rounds: rounds, Each: each, cases: cases}
+	r := &report{
+		Begun: time.Now().UTC().Truncate(time.Second), Machine: machine(), Rounds: rounds, Each: each, cases: cases,
+	}
+	r.Versions, r.Commit = versions()
 	for _, b := range cases {
 		for _, name := range b.contenders {
 			r.Results = append(r.Results, &result{Case: b.name, Contender: name})
@@ -44,7 +50,9 @@ func newReport(cases []benchmark, rounds int, each time.Duration) *report {
 
 // machine describes what the figures were measured on.
 func machine() string {
-	return fmt.Sprintf("%s, %d CPUs, %s/%s, %s", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	system := strings.TrimSpace(runtime.GOOS + " " + string(release))
+	return fmt.Sprintf("%s, %d CPUs, %s, %s, %s", cpuModel(), runtime.NumCPU(), system, runtime.GOARCH, runtime.Version())
 }
 
 func cpuModel() string {
@@ -57,34 +65,83 @@ func cpuModel() string {
 	return "unknown processor"
 }
 
-// measure runs all rounds, and stops between two measurements when ctx ends.
-func (r *report) measure(ctx context.Context) error {
-	failed := 0
-	for _, b := range r.cases {
-		for round := range r.Rounds {
-			for i, res := range r.of(b) {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				progress(i == 0, "%s, round %d of %d: %s", b.name, round+1, r.Rounds, res.Contender)
-				f, err := measure(ctx, res.Contender, b.load)
-				if err != nil {
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-					res.Failures = append(res.Failures, err.Error())
-					failed++
-					continue
-				}
-				res.Rounds = append(res.Rounds, f)
+// versions names the modules that are measured, and the commit of this one.
+func versions() (modules, commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", ""
+	}
+	var list []string
+	for _, m := range info.Deps {
+		for _, part := range []string{"gorilla/websocket", "coder/websocket", "gobwas/ws", "lxzan/gws", "x/net", "google.golang.org/grpc", "quic-go/quic-go"} {
+			if strings.HasSuffix(m.Path, part) {
+				list = append(list, m.Path+" "+m.Version)
 			}
 		}
 	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return strings.Join(list, ", "), commit
+}
+
+// measure runs rounds until there are enough, time is up, or ctx ends. A round is
+// every contender in every case; those of a case follow one another at once, and
+// each round begins with another of them. save is called after each round.
+func (r *report) measure(ctx context.Context, within time.Duration, save func() error) error {
+	defer func() { r.Took = time.Since(r.Begun).Round(time.Second) }()
+	failed, stopped := 0, false
+	for round := range r.Rounds {
+		for _, b := range r.cases {
+			if b.most > 0 && round >= b.most {
+				continue
+			}
+			if stopped = within > 0 && time.Since(r.Begun) > within; stopped {
+				break
+			}
+			n, err := r.round(ctx, &b, round)
+			if failed += n; err != nil {
+				return err
+			}
+		}
+		if err := save(); err != nil {
+			return err
+		}
+		if stopped {
+			break
+		}
+	}
 	progress(false, "")
-	if failed > 0 {
+	switch {
+	case failed > 0:
 		return fmt.Errorf("%d measurements failed", failed)
+	case stopped && slices.ContainsFunc(r.Results, func(res *result) bool { return len(res.Rounds) == 0 }):
+		return fmt.Errorf("not everything was measured within %v", within)
 	}
 	return nil
+}
+
+// round measures a case once, and returns how many contenders failed.
+func (r *report) round(ctx context.Context, b *benchmark, round int) (failed int, err error) {
+	all := r.of(b)
+	for i := range all {
+		res := all[(i+round)%len(all)]
+		progress(i == 0, "%v round %d of %d, %s: %s", time.Since(r.Begun).Round(time.Second), round+1, r.Rounds, b.name, res.Contender)
+		v := b.entry(res.Contender)
+		f, err := measure(ctx, v.contender, v.load)
+		switch {
+		case ctx.Err() != nil:
+			return failed, ctx.Err()
+		case err != nil:
+			res.Failures = append(res.Failures, err.Error())
+			failed++
+		default:
+			res.Rounds = append(res.Rounds, f)
+		}
+	}
+	return failed, nil
 }
 
 // progress says on standard error what is being done: on a terminal in one line
@@ -97,8 +154,41 @@ func progress(matters bool, format string, args ...any) {
 	}
 }
 
+// estimate returns roughly how long a number of rounds takes: what is measured, and
+// what comes before it.
+func estimate(cases []benchmark, rounds int) (total time.Duration) {
+	for _, b := range cases {
+		n := rounds
+		if b.most > 0 {
+			n = min(n, b.most)
+		}
+		for _, name := range b.contenders {
+			total += time.Duration(n) * b.entry(name).takes()
+		}
+	}
+	return total.Round(time.Second)
+}
+
+// takes returns roughly how long a measurement takes.
+func (v variant) takes() time.Duration {
+	const (
+		processes  = 150 * time.Millisecond
+		connection = 1200 * time.Microsecond // with its handshake
+		stream     = 60 * time.Microsecond
+	)
+	sockets := time.Duration(v.load.Sockets + v.load.Idle)
+	t := processes + v.load.Time
+	if v.load.Kind != idling && v.load.Kind != opening {
+		t += v.load.warming()
+	}
+	if contenders[v.contender].shared {
+		return t + sockets*stream + time.Duration(v.load.Conns)*connection
+	}
+	return t + sockets*connection
+}
+
 // of returns the results of a case.
-func (r *report) of(b benchmark) []*result {
+func (r *report) of(b *benchmark) []*result {
 	var list []*result
 	for _, res := range r.Results {
 		if res.Case == b.name {
@@ -108,152 +198,83 @@ func (r *report) of(b benchmark) []*result {
 	return list
 }
 
+// get returns a contender's result in a case, nil if it was not measured.
+func (r *report) get(of, contender string) *result {
+	for _, res := range r.Results {
+		if res.Case == of && res.Contender == contender && len(res.Rounds) > 0 {
+			return res
+		}
+	}
+	return nil
+}
+
 // median returns the median of a figure over the rounds, and false without one.
 func (res *result) median(m metric) (float64, bool) {
-	if len(res.Rounds) == 0 {
+	if res == nil || len(res.Rounds) == 0 {
 		return 0, false
 	}
 	v := make([]float64, len(res.Rounds))
 	for i, f := range res.Rounds {
 		v[i] = m.of(f)
 	}
+	return median(v), true
+}
+
+// median returns the median of v, which it sorts.
+func median(v []float64) float64 {
 	slices.Sort(v)
 	mid := len(v) / 2
 	if len(v)%2 == 0 {
-		return (v[mid-1] + v[mid]) / 2, true
+		return (v[mid-1] + v[mid]) / 2
 	}
-	return v[mid], true
+	return v[mid]
 }
 
-// print writes aligned tables.
-func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\n%d rounds of %v, medians\n", r.Machine, r.Rounds, r.Each)
-	for _, b := range r.cases {
-		fmt.Fprintf(w, "\n%s\n", b.name)
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprint(t, "  \t")
-		for _, m := range b.shows {
-			fmt.Fprintf(t, "%s\t", m.name)
-		}
-		fmt.Fprintln(t)
-		for _, res := range r.of(b) {
-			fmt.Fprintf(t, "  %s\t", res.Contender)
-			for _, cell := range res.cells(b) {
-				fmt.Fprintf(t, "%s\t", cell)
-			}
-			fmt.Fprintln(t)
-		}
-		t.Flush()
-		for _, g := range b.goals {
-			if s := r.verdict(b, g); s != "" {
-				fmt.Fprintf(w, "  %s\n", s)
-			}
-		}
-		for _, res := range r.of(b) {
-			for _, f := range res.Failures {
-				fmt.Fprintf(w, "  FAILED %s: %s\n", res.Contender, f)
-			}
-		}
+// span returns the least and the most of a figure over the rounds.
+func (res *result) span(m metric) (low, high float64) {
+	low, high = math.Inf(1), math.Inf(-1)
+	for _, f := range res.Rounds {
+		low, high = min(low, m.of(f)), max(high, m.of(f))
 	}
+	return low, high
 }
 
-func (res *result) cells(b benchmark) []string {
-	var cells []string
-	for _, m := range b.shows {
-		v, ok := res.median(m)
-		if ok {
-			cells = append(cells, m.format(v))
-		} else {
-			cells = append(cells, "failed")
-		}
+// encode returns the report as JSON, with a line for each result.
+func (r *report) encode() ([]byte, error) {
+	head := *r
+	head.Results = nil
+	b, err := json.MarshalIndent(head, "", "\t")
+	if err != nil {
+		return nil, err
 	}
-	return cells
+	const empty = "null\n}"
+	if !bytes.HasSuffix(b, []byte(empty)) {
+		return nil, fmt.Errorf("results are not last")
+	}
+	b = append(b[:len(b)-len(empty)], "[\n"...)
+	for i, res := range r.Results {
+		line, err := json.Marshal(res)
+		if err != nil {
+			return nil, err
+		}
+		if b = append(append(b, "\t\t"...), line...); i < len(r.Results)-1 {
+			b = append(b, ',')
+		}
+		b = append(b, '\n')
+	}
+	return append(b, "\t]\n}\n"...), nil
 }
 
-// verdict says whether a goal is reached, "" if it was not measured.
-func (r *report) verdict(b benchmark, g goal) string {
-	var ours, best float64
-	with := ""
-	for _, res := range r.of(b) {
-		v, ok := res.median(g.metric)
-		switch {
-		case !ok || v == 0:
-		case res.Contender == g.of:
-			ours = v
-		case slices.Contains(g.to, res.Contender) && (best == 0 || (v < best) == g.metric.less):
-			best, with = v, res.Contender
-		}
+// readReport reads what encode has written. Cases that are not in it are left out.
+func readReport(file string, cases []benchmark) (*report, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	if ours == 0 || best == 0 {
-		return ""
+	r := new(report)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
 	}
-	ratio, word, reached := ours/best, "at least", ours/best >= g.ratio
-	if g.metric.less {
-		word, reached = "at most", ratio <= g.ratio
-	}
-	state := "reached"
-	if !reached {
-		state = "NOT REACHED"
-	}
-	return fmt.Sprintf("%s, %s: %.2f × %s's (to reach: %s %.4g) %s", g.of, g.metric.name, ratio, with, word, g.ratio, state)
-}
-
-// markdown returns the page.
-func (r *report) markdown() ([]byte, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# What a socket costs\n\nMade by `go -C interop run ./bench -md bench/README.md` on %s.\n", r.Begun.Format("2006-01-02"))
-	fmt.Fprintf(&b, "Machine: %s. %d interleaved rounds of %v each; medians.\n", r.Machine, r.Rounds, r.Each)
-	b.WriteString("Server and client are processes of their own on that machine; CPU times are those of the operating system, per message.\nEvery byte that came back was compared with what had been sent.\n\n")
-	b.WriteString("| contender | what it is |\n|---|---|\n")
-	for _, name := range order {
-		fmt.Fprintf(&b, "| %s | %s |\n", name, contenders[name].about)
-	}
-	fmt.Fprintf(&b, "\nVersions: %s.\n", versions())
-	for _, c := range r.cases {
-		fmt.Fprintf(&b, "\n## %s\n\n| |", c.name)
-		for _, m := range c.shows {
-			fmt.Fprintf(&b, " %s |", m.name)
-		}
-		b.WriteString("\n|---|" + strings.Repeat("---:|", len(c.shows)) + "\n")
-		for _, res := range r.of(c) {
-			fmt.Fprintf(&b, "| %s | %s |\n", res.Contender, strings.Join(res.cells(c), " | "))
-		}
-		b.WriteByte('\n')
-		for _, g := range c.goals {
-			if s := r.verdict(c, g); s != "" {
-				fmt.Fprintf(&b, "- %s\n", s)
-			}
-		}
-	}
-	return bytes.TrimSpace(b.Bytes()), nil
-}
-
-// versions names the modules that are measured.
-func versions() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	var list []string
-	for _, m := range info.Deps {
-		for _, part := range []string{"gorilla/websocket", "coder/websocket", "gobwas/ws", "lxzan/gws", "x/net", "google.golang.org/grpc", "quic-go/quic-go"} {
-			if strings.HasSuffix(m.Path, part) {
-				list = append(list, m.Path+" "+m.Version)
-			}
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
-func printList(w io.Writer, cases []benchmark) {
-	fmt.Fprintln(w, "contenders:")
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, name := range order {
-		fmt.Fprintf(t, "  %s\t%s\n", name, contenders[name].about)
-	}
-	t.Flush()
-	fmt.Fprintln(w, "cases:")
-	for _, b := range cases {
-		fmt.Fprintln(w, "  "+b.name)
-	}
+	r.cases = slices.DeleteFunc(cases, func(b benchmark) bool { return len(r.of(&b)) == 0 })
+	return r, nil
 }
