@@ -120,8 +120,10 @@ func (c *Client) Meter() *meter.Meter { return &c.meter }
 func (c *Client) Tallies() (up, down Tally) { return c.account.tallies() }
 
 // Close closes the connections, and waits until they have ended. Channels are
-// closed before.
+// closed before. Connections that are being opened, of which net/http has some that
+// it turns out not to need, are waited for first, so that both ends count them.
 func (c *Client) Close() {
+	c.meter.WaitOpen()
 	c.close()
 	c.meter.Wait()
 }

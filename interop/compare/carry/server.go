@@ -76,17 +76,27 @@ func (s *Server) room(r *http.Request) *room {
 }
 
 func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
-	c, err := negotiate.Accept(w, r, &websocket.AcceptOptions{})
+	h := &socketHandler{room: s.room(r)}
+	c, err := h.accept(w, r)
 	if err != nil {
 		return // and answered
 	}
-	h := &socketHandler{room: s.room(r)}
-	if h.room != nil {
-		h.room.mu.Lock()
-		h.room.sockets[c] = struct{}{}
-		h.room.mu.Unlock()
-	}
 	_ = c.Handle(h)
+}
+
+// accept accepts the socket and enters it in its room, before any message that is
+// published once the client knows that it is accepted.
+func (h *socketHandler) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+	if h.room == nil {
+		return negotiate.Accept(w, r, nil)
+	}
+	h.room.mu.Lock()
+	defer h.room.mu.Unlock()
+	c, err := negotiate.Accept(w, r, nil)
+	if err == nil {
+		h.room.sockets[c] = struct{}{}
+	}
+	return c, err
 }
 
 // A socketHandler serves one socket.

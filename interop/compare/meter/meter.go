@@ -69,6 +69,7 @@ type Meter struct {
 	mu        sync.Mutex
 	past      Totals // of connections that have ended, and all opened
 	live      map[source]struct{}
+	dialing   sync.WaitGroup // one for each connection that is being opened
 	lingering sync.WaitGroup // one for each goroutine that ends a connection
 }
 
@@ -92,6 +93,9 @@ func (m *Meter) Now() Totals {
 // Wait returns when the connections that were closed have ended: at most a second
 // after the last one was.
 func (m *Meter) Wait() { m.lingering.Wait() }
+
+// WaitOpen returns when no connection is being opened any more.
+func (m *Meter) WaitOpen() { m.dialing.Wait() }
 
 func (m *Meter) opened(s source) {
 	m.mu.Lock()

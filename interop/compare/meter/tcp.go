@@ -20,6 +20,8 @@ import (
 // segments are counted too.
 func (m *Meter) DialTLS(conf *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		m.dialing.Add(1)
+		defer m.dialing.Done()
 		var d net.Dialer
 		nc, err := d.DialContext(ctx, network, addr)
 		if err != nil {

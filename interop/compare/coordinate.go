@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/wsmux/websocket/interop/compare/result"
+)
+
+// A coordinator does runs, each with a server and a client process of its own.
+type coordinator struct {
+	cert, key []byte // DER
+	progress  func(format string, args ...any)
+}
+
+// serverIP is the server's address at its end of a link, clientIP the client's.
+var (
+	serverIP = net.IPv4(10, 77, 0, 2)
+	clientIP = net.IPv4(10, 77, 0, 1)
+)
+
+// newCoordinator makes a certificate for one comparison. Its key is handed to the
+// server processes and kept nowhere else.
+func newCoordinator(progress func(format string, args ...any)) (*coordinator, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()),
+		Subject:      pkix.Name{CommonName: "compare"},
+		NotBefore:    now.Add(-time.Hour),
+		NotAfter:     now.Add(24 * time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), serverIP},
+	}
+	c := &coordinator{progress: progress}
+	if c.cert, err = x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key); err != nil {
+		return nil, err
+	}
+	c.key, err = x509.MarshalECPrivateKey(key)
+	return c, err
+}
+
+// compare does the scenarios' runs and fills in the report, until ctx ends.
+func (c *coordinator) compare(ctx context.Context, list []scenario, r *result.Report) {
+	for _, s := range list {
+		out := result.Scenario{
+			Number: s.number, Name: s.name, Asks: s.asks, How: s.how,
+			Network: result.Network{Kind: result.Loopback, Detail: "127.0.0.1"},
+		}
+		width := 1
+		if len(s.plans) > 0 && s.plans[0].Link.shaped() {
+			out.Network = describe(s.plans[0].Link)
+			// These runs wait for the network most of the time, each for its own.
+			width = shapedAtOnce
+			out.How += fmt.Sprintf(" Up to %d runs go on at the same time, each with a network of its own.", width)
+		}
+		runs := make([]*result.Run, len(s.plans))
+		var mu sync.Mutex
+		_ = each(len(s.plans), width, func(i int) error { // what failed is noted
+			p := s.plans[i]
+			if ctx.Err() != nil {
+				return nil
+			}
+			c.progress("scenario %d of 7, %s: %s", s.number, s.name, p.Transport)
+			run, err := c.measure(ctx, p)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				r.Problems = append(r.Problems, fmt.Sprintf("%v: %v", p, err))
+				out.Skipped = append(out.Skipped, result.Skip{What: p.String(), Reason: "it failed: " + err.Error()})
+			default:
+				runs[i] = run
+				if run.Problem != "" {
+					r.Problems = append(r.Problems, fmt.Sprintf("%v: %s", p, run.Problem))
+				}
+			}
+			return nil
+		})
+		for i, run := range runs {
+			switch {
+			case run != nil:
+				out.Runs = append(out.Runs, *run)
+			case ctx.Err() != nil:
+				out.Skipped = append(out.Skipped, result.Skip{What: s.plans[i].String(), Reason: "the comparison was interrupted before"})
+			}
+		}
+		r.Scenarios = append(r.Scenarios, out)
+	}
+	if ctx.Err() != nil {
+		r.Problems = append(r.Problems, "the comparison was interrupted")
+	}
+	r.Complete = len(r.Problems) == 0
+}
+
+// shapedAtOnce is how many runs over shaped networks go on at the same time.
+const shapedAtOnce = 3
+
+// measure does one run.
+func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) {
+	serving := task{Role: "server", Cert: c.cert, Key: c.key, Listen: "127.0.0.1:0"}
+	asking := task{Role: "client", Cert: c.cert, Plan: p}
+	var l *wire
+	if p.Link.shaped() {
+		var err error
+		if l, err = lay(p.Link); err != nil {
+			return nil, err
+		}
+		defer l.cut()
+		serving.Listen = net.JoinHostPort(serverIP.String(), "443")
+		serving.Link, asking.Link = &end{IP: serverIP}, &end{IP: clientIP}
+	}
+	start := func(t task) (*child, error) {
+		if l == nil {
+			return spawn(ctx, t)
+		}
+		return l.spawn(ctx, t)
+	}
+	server, at, err := startServer(start, serving)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { server.end() }()
+	asking.Base = (&url.URL{Scheme: "https", Host: at}).String()
+	client, err := start(asking)
+	if err != nil {
+		return nil, err
+	}
+	defer client.end()
+	for {
+		var e event
+		if err := client.next(&e); err != nil {
+			return nil, err
+		}
+		switch {
+		case e.Err != "":
+			return nil, errors.New(e.Err)
+		case e.Run != nil:
+			return e.Run, nil
+		case e.Ask != nil && e.Ask.Do == askRestart:
+			if err := server.say(e.Ask); err != nil {
+				return nil, err
+			}
+			server.end()
+			serving.Listen = at
+			if server, _, err = startServer(start, serving); err != nil {
+				return nil, err
+			}
+			e.Ask.Do = askUsage
+		}
+		var u json.RawMessage
+		if err := server.say(e.Ask); err != nil {
+			return nil, err
+		}
+		if err := server.next(&u); err != nil {
+			return nil, err
+		}
+		if err := client.say(u); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// startServer starts a server process and returns where it listens.
+func startServer(start func(task) (*child, error), t task) (*child, string, error) {
+	server, err := start(t)
+	if err != nil {
+		return nil, "", err
+	}
+	var r ready
+	if err := server.next(&r); err != nil {
+		server.end()
+		return nil, "", err
+	}
+	return server, r.Addr, nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wsmux/websocket/interop/compare/result"
+)
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == taskFlag {
+		if err := runTask(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run is the command.
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	quick := flags.Bool("quick", false, "measure less of everything, in less than a minute")
+	jsonFile := flags.String("json", "", "write the report as JSON to this file")
+	only := flags.String("scenario", "", "measure only the scenarios of these numbers, separated by commas")
+	who := flags.String("transport", "", "measure only these transports, separated by commas")
+	list := flags.Bool("list", false, "list the scenarios and transports")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q means nothing here", flags.Arg(0))
+	}
+	chosen, err := choose(scenarios(*quick), *only, *who)
+	if err != nil {
+		return err
+	}
+	if *list {
+		for _, s := range chosen {
+			fmt.Printf("%d  %s\n", s.number, s.name)
+		}
+		for _, t := range transports {
+			fmt.Printf("%-8s %s\n", t.ID, t.Name)
+		}
+		return nil
+	}
+	c, err := newCoordinator(progress)
+	if err != nil {
+		return err
+	}
+	r := newReport(*quick)
+	begin := time.Now()
+	c.compare(ctx, chosen, r)
+	r.Seconds = time.Since(begin).Seconds()
+	progress("")
+	if *jsonFile != "" {
+		b, err := json.MarshalIndent(r, "", "\t")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(*jsonFile, append(b, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if !r.Complete {
+		return fmt.Errorf("the report is incomplete: %s", strings.Join(r.Problems, "; "))
+	}
+	return nil
+}
+
+// choose returns the scenarios and, in them, the plans that are wanted.
+func choose(all []scenario, numbers, names string) ([]scenario, error) {
+	if numbers != "" {
+		var chosen []scenario
+		for n := range strings.SplitSeq(numbers, ",") {
+			i, err := strconv.Atoi(strings.TrimSpace(n))
+			if err != nil || i < 1 || i > len(all) {
+				return nil, fmt.Errorf("no scenario has the number %q; there are 1 to %d", n, len(all))
+			}
+			chosen = append(chosen, all[i-1])
+		}
+		all = chosen
+	}
+	if names != "" {
+		wanted := strings.Split(names, ",")
+		for _, w := range wanted {
+			if !slices.ContainsFunc(transports, func(t result.Transport) bool { return t.ID == w }) {
+				return nil, fmt.Errorf("no transport is called %q; -list names them", w)
+			}
+		}
+		for i := range all {
+			all[i].plans = slices.DeleteFunc(all[i].plans, func(p plan) bool { return !slices.Contains(wanted, p.Transport) })
+		}
+	}
+	return all, nil
+}
+
+// progress says on standard error what is being done: on a terminal in one line
+// that changes.
+func progress(format string, args ...any) {
+	info, err := os.Stderr.Stat()
+	switch terminal := err == nil && info.Mode()&os.ModeCharDevice != 0; {
+	case terminal:
+		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+	case format != "":
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
+}

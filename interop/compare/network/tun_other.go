@@ -1,0 +1,24 @@
+//go:build !linux
+
+package network
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+)
+
+var errLinux = errors.New("network namespaces are Linux's")
+
+// Namespace returns nothing: there are no network namespaces.
+func Namespace() *syscall.SysProcAttr { return nil }
+
+// Attach, Pair, Pass and Receive return an error.
+func Attach(net.IP) (*os.File, error)    { return nil, errLinux }
+func Pair() (a, b *os.File, err error)   { return nil, nil, errLinux }
+func Pass(_, _ *os.File) error           { return errLinux }
+func Receive(*os.File) (*os.File, error) { return nil, errLinux }
+
+// Congestion knows nothing.
+func Congestion(string) string { return "unknown" }

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wsmux/websocket/interop/compare/result"
+)
+
+// taskFlag is the first argument of a process of a run; a task as JSON follows.
+const taskFlag = "-task"
+
+// A task is what a process of a run is told.
+type task struct {
+	Role string // "server" or "client"
+	Cert []byte // the server's certificate, DER; Key with it for the server
+	Key  []byte
+
+	Listen string // server: the address to listen on
+	Base   string // client: the server's URL
+	Plan   plan   // client: what to measure
+	Link   *end   // this end of a link, nil for loopback
+}
+
+// What processes say, a line of JSON each.
+type (
+	// ready is a server's first line.
+	ready struct {
+		Addr string // where it listens
+	}
+
+	// A question is a client's line to the server, which the coordinator passes on.
+	question struct {
+		Do string // one of the constants
+	}
+
+	// usage is the server's answer.
+	usage struct {
+		CPU         time.Duration // user and system time so far
+		RSS         int64         // bytes of memory resident now
+		Heap        int64         // bytes of heap in use
+		Goroutines  int
+		Connections int   // accepted so far
+		Handshakes  int   // of TLS, begun so far
+		Again       int64 // bytes that TCP has sent again, on connections that have ended
+	}
+
+	// event is a client's line: a question, or its result.
+	event struct {
+		Ask *question   `json:",omitempty"`
+		Run *result.Run `json:",omitempty"`
+		Err string      `json:",omitempty"`
+	}
+)
+
+// The questions.
+const (
+	askUsage   = "usage"
+	askMemory  = "memory"  // usage, garbage having gone first
+	askRestart = "restart" // shuts the server down; the coordinator starts another one
+)
+
+// A child is a process of a run.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	err strings.Builder
+}
+
+// spawn starts this program again with a task. The process ends when ctx does, or
+// when its standard input does, which the death of this process is enough for.
+func spawn(ctx context.Context, t task, files ...*os.File) (*child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.CommandContext(ctx, exe, taskFlag, string(arg))}
+	c.cmd.Stderr = &c.err
+	c.cmd.ExtraFiles = files
+	if t.Link != nil {
+		c.cmd.SysProcAttr = namespace()
+	}
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewScanner(out)
+	c.out.Buffer(nil, 16<<20)
+	return c, c.cmd.Start()
+}
+
+// next reads the child's next line into v.
+func (c *child) next(v any) error {
+	if !c.out.Scan() {
+		if err := c.out.Err(); err != nil {
+			return err
+		}
+		_ = c.cmd.Wait()
+		text := strings.TrimSpace(c.err.String())
+		return fmt.Errorf("the %s ended early: %s", c.role(), text[max(0, len(text)-2000):])
+	}
+	return json.Unmarshal(c.out.Bytes(), v)
+}
+
+func (c *child) role() string {
+	var t task
+	_ = json.Unmarshal([]byte(c.cmd.Args[len(c.cmd.Args)-1]), &t)
+	return t.Role
+}
+
+// say writes a line to the child.
+func (c *child) say(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = c.in.Write(append(b, '\n'))
+	return err
+}
+
+// end makes the child end, by the end of its standard input, and waits for it.
+func (c *child) end() {
+	c.in.Close()
+	gone := time.AfterFunc(5*time.Second, func() { _ = c.cmd.Process.Kill() })
+	defer gone.Stop()
+	for c.out.Scan() {
+	}
+	_ = c.cmd.Wait()
+}
+
+// runTask is a process of a run.
+func runTask(arg string) error {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // the coordinator ends its processes
+	var t task
+	if err := json.Unmarshal([]byte(arg), &t); err != nil {
+		return err
+	}
+	if t.Link != nil {
+		if err := t.Link.attach(); err != nil {
+			return fmt.Errorf("link: %w", err)
+		}
+	}
+	control := &control{in: bufio.NewScanner(os.Stdin), out: json.NewEncoder(os.Stdout)}
+	switch t.Role {
+	case "server":
+		return serveTask(t, control)
+	case "client":
+		return clientTask(t, control)
+	}
+	return fmt.Errorf("no role is called %q", t.Role)
+}
+
+// A control is a process's line to the coordinator.
+type control struct {
+	in  *bufio.Scanner
+	out *json.Encoder
+}
+
+// errAbandoned says that the coordinator has gone.
+var errAbandoned = errors.New("the coordinator has gone")
+
+func (c *control) next(v any) error {
+	if !c.in.Scan() {
+		return errAbandoned
+	}
+	return json.Unmarshal(c.in.Bytes(), v)
+}
+
+// ask asks the server.
+func (c *control) ask(do string) (u usage, err error) {
+	if err := c.out.Encode(event{Ask: &question{do}}); err != nil {
+		return u, err
+	}
+	return u, c.next(&u)
+}
