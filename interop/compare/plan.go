@@ -125,7 +125,7 @@ func scenarios(quick bool) []scenario {
 		{
 			number: 6, name: "everybody comes back after a restart",
 			asks: "How long is everybody without a connection after the server's restart, and what does the return cost?",
-			how:  "The server shuts down in an orderly way, and another one is started on the same port. Who has lost a socket tries again at once, and every 10 ms until it succeeds; a first message shows that it works.",
+			how:  "The server shuts down in an orderly way, for which it has 250 ms, and another one is started on the same port. Who has lost a socket tries again at once, and every 10 ms until it succeeds; a first message shows that it works. The time without a connection includes what is left of the shutdown, and the start of the new server; the time to recover does not.",
 		},
 		{
 			number: 7, name: "a slow network that loses packets",

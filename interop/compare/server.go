@@ -22,7 +22,7 @@ import (
 )
 
 // shutdownTime is how long a server that is shut down waits for its clients.
-const shutdownTime = 500 * time.Millisecond
+const shutdownTime = 250 * time.Millisecond
 
 // A census is what a server counts of its connections.
 type census struct {

@@ -29,9 +29,6 @@ func (l Link) queue() int {
 	return max(32<<10, int(l.Rate/8/20))
 }
 
-// mtu is the largest packet that a cable carries.
-const mtu = 1500
-
 // A Way counts what one direction has carried.
 type Way struct {
 	Packets, Bytes  atomic.Int64 // sent into it
