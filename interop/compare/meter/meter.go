@@ -5,7 +5,10 @@
 // their end, see [Meter.DialTLS].
 package meter
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // A Flow is what has gone one way.
 type Flow struct {
@@ -70,6 +73,7 @@ type Meter struct {
 	past      Totals // of connections that have ended, and all opened
 	live      map[source]struct{}
 	dialing   sync.WaitGroup // one for each connection that is being opened
+	change    chan struct{}  // closed when a connection ends; nil: nobody waits
 	lingering sync.WaitGroup // one for each goroutine that ends a connection
 }
 
@@ -90,9 +94,33 @@ func (m *Meter) Now() Totals {
 	return t
 }
 
-// Wait returns when the connections that were closed have ended: at most a second
-// after the last one was.
-func (m *Meter) Wait() { m.lingering.Wait() }
+// patience is how long Wait waits.
+const patience = 3 * time.Second
+
+// Wait returns when all connections have ended, which somebody has closed or is
+// about to close; or after three seconds, as some may be closed by nobody.
+func (m *Meter) Wait() {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		m.mu.Lock()
+		if len(m.live) == 0 {
+			m.mu.Unlock()
+			m.lingering.Wait()
+			return
+		}
+		if m.change == nil {
+			m.change = make(chan struct{})
+		}
+		change := m.change
+		m.mu.Unlock()
+		select {
+		case <-change:
+		case <-timeout.C:
+			return
+		}
+	}
+}
 
 // WaitOpen returns when no connection is being opened any more.
 func (m *Meter) WaitOpen() { m.dialing.Wait() }
@@ -122,6 +150,10 @@ func (m *Meter) ended(s source) {
 		return
 	}
 	delete(m.live, s)
+	if m.change != nil {
+		close(m.change)
+		m.change = nil
+	}
 	up, down := s.flows()
 	m.past.Up, m.past.Down = m.past.Up.add(up, 1), m.past.Down.add(down, 1)
 }
