@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wsmux/websocket/interop/compare/report"
 	"github.com/wsmux/websocket/interop/compare/result"
 )
 
@@ -37,7 +39,10 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "measure less of everything, in less than a minute")
-	jsonFile := flags.String("json", "", "write the report as JSON to this file")
+	var files [3]string
+	for i, f := range formats {
+		flags.StringVar(&files[i], f.name, "", "write the report as "+f.what+" to this file")
+	}
 	only := flags.String("scenario", "", "measure only the scenarios of these numbers, separated by commas")
 	who := flags.String("transport", "", "measure only these transports, separated by commas")
 	list := flags.Bool("list", false, "list the scenarios and transports")
@@ -69,12 +74,11 @@ func run(ctx context.Context, args []string) error {
 	c.compare(ctx, chosen, r)
 	r.Seconds = time.Since(begin).Seconds()
 	progress("")
-	if *jsonFile != "" {
-		b, err := json.MarshalIndent(r, "", "\t")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(*jsonFile, append(b, '\n'), 0o644); err != nil {
+	if err := report.WriteText(os.Stdout, r); err != nil {
+		return err
+	}
+	for i, f := range formats {
+		if err := writeFile(files[i], r, f.write); err != nil {
 			return err
 		}
 	}
@@ -82,6 +86,28 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("the report is incomplete: %s", strings.Join(r.Problems, "; "))
 	}
 	return nil
+}
+
+// formats are the ways to write a report to a file.
+var formats = [3]struct {
+	name, what string
+	write      func(io.Writer, *result.Report) error
+}{
+	{"html", "one HTML page, which needs nothing else,", report.WriteHTML},
+	{"md", "Markdown", report.WriteMarkdown},
+	{"json", "JSON", report.WriteJSON},
+}
+
+// writeFile writes the report to a file, if there is a name for one.
+func writeFile(name string, r *result.Report, write func(io.Writer, *result.Report) error) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f, r), f.Close())
 }
 
 // choose returns the scenarios and, in them, the plans that are wanted.
