@@ -19,7 +19,10 @@ const (
 
 	// directRead is the number of payload bytes still to come from which a
 	// read goes straight to where the message is gathered.
-	directRead = 1 << 10
+	directRead = 512
+
+	// firstRoom bounds the memory for a message of which little has come.
+	firstRoom = 8 * readBufferSize
 
 	// maxAhead bounds what is read ahead of the application, in bytes and in
 	// parts.
@@ -294,12 +297,18 @@ func (in *inbound) Buffer() []byte {
 	return in.buf
 }
 
+// Borrow implements what lazyReader asks for.
+func (in *inbound) Borrow(p []byte) { in.buf = p }
+
 // makeRoom makes sure that buf has room behind w.
 func (in *inbound) makeRoom() {
 	if in.r == in.w && in.pooled == nil {
-		in.dropBuffer() // the bytes given to New have been parsed
+		in.dropBuffer() // what was given to New, or borrowed, has been parsed
 	}
-	in.Buffer()
+	if rest := in.buf[in.r:in.w]; in.pooled == nil && len(rest) < readBufferSize {
+		in.buf = nil
+		in.r, in.w = 0, copy(in.Buffer(), rest)
+	}
 	if in.r > 0 {
 		in.w = copy(in.buf, in.buf[in.r:in.w])
 		in.r = 0

@@ -60,6 +60,9 @@ func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte
 			return 0, nil, err
 		}
 		if !in.compressed {
+			if cap(dst) == 0 && !in.last {
+				dst = make([]byte, 0, len(in.piece)+int(min(in.recv.Remaining(), firstRoom)))
+			}
 			dst = append(dst, in.piece...)
 			in.piece = nil
 		} else if err := c.inflateAll(&dst); err != nil {
@@ -235,14 +238,16 @@ func (in *inbound) begin(p part) {
 }
 
 // readDirect reads payload of the frame in progress, of which rest bytes are to
-// come, straight behind dst's bytes. Memory grows with what has arrived.
+// come and which is not compressed, straight behind dst's bytes. Memory grows with
+// what has arrived.
 func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
+	in := c.in
 	if ce := c.err.Load(); ce != nil {
 		return ce
 	}
 	d := *dst
 	if cap(d)-len(d) < directRead && len(d) > 0 || cap(d) == 0 {
-		d = slices.Grow(d, int(min(rest, int64(max(len(d), 8*readBufferSize)))))
+		d = slices.Grow(d, int(min(rest, int64(max(len(d), firstRoom)))))
 	}
 	room := d[len(d):cap(d)]
 	if int64(len(room)) > rest {
@@ -252,15 +257,19 @@ func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
 	if err != nil {
 		return err
 	}
-	ev, _, err := c.in.recv.Next(room[:n])
+	var ev frame.Event
+	_, err = in.recv.NextInto(&ev, room[:n])
 	if err != nil {
 		return c.breach(err)
 	}
-	p := c.takePart(ev)
-	*dst = d[:len(d)+len(p.payload)]
-	c.in.piece, c.in.last = nil, p.last
-	if len(p.payload) < n { // bad UTF-8 behind it
-		_, _, err := c.in.recv.Next(room[len(p.payload):n])
+	got := len(ev.Payload)
+	*dst = d[:len(d)+got]
+	in.piece, in.last = nil, ev.Last
+	if ev.Last {
+		in.count.others--
+	}
+	if got < n { // bad UTF-8 behind it
+		_, _, err := in.recv.Next(room[got:n])
 		return c.breach(err)
 	}
 	return nil

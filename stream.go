@@ -105,8 +105,13 @@ type buffersWriter interface {
 // put there, so that a read that waits holds none.
 type lazyReader interface {
 	// ReadLazy is Read into what b.Buffer returns. It calls that once at most,
-	// with something to read, and not after it has returned.
-	ReadLazy(b interface{ Buffer() []byte }) (n int, err error)
+	// with something to read, and not after it has returned. Or it reads into
+	// memory of its own and gives that to b.Borrow: the bytes stay there until
+	// the next read.
+	ReadLazy(b interface {
+		Buffer() []byte
+		Borrow(p []byte)
+	}) (n int, err error)
 }
 
 // A laterWriter is a [Stream] that shares its connection with others, and on which

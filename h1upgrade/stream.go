@@ -85,17 +85,21 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // ReadLazy is Read into a buffer that b yields once there is something to read.
 // What TLS has decrypted it hands out in any pieces; so the first bytes, often a
-// whole message, are waited for in a buffer that costs nothing. Without TLS a read
-// of its own for them would cost too much.
-func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
+// whole message, are waited for in a little memory of the stream's. Without TLS a
+// read of its own for them would cost too much.
+func (s *stream) ReadLazy(b interface {
+	Buffer() []byte
+	Borrow(p []byte)
+},
+) (int, error) {
 	if !s.alert {
 		return s.Read(b.Buffer())
 	}
 	n, err := s.Read(s.first[:])
-	if n == 0 {
-		return 0, err
+	if n > 0 {
+		b.Borrow(s.first[:n])
 	}
-	return copy(b.Buffer(), s.first[:n]), err
+	return n, err
 }
 
 // Write writes p. On TLS a record that the deadline has cut, perhaps before its

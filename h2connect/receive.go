@@ -45,7 +45,10 @@ type pushTarget = interface {
 }
 
 // lazy yields a read's buffer when there is something to put there.
-type lazy = interface{ Buffer() []byte }
+type lazy = interface {
+	Buffer() []byte
+	Borrow(p []byte)
+}
 
 // A fate is what becomes of delivered bytes.
 type fate uint8

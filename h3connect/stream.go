@@ -104,7 +104,11 @@ func (s *stream) Read(p []byte) (int, error) {
 }
 
 // ReadLazy is Read into a buffer that b yields once there is something to read.
-func (s *stream) ReadLazy(b interface{ Buffer() []byte }) (int, error) {
+func (s *stream) ReadLazy(b interface {
+	Buffer() []byte
+	Borrow(p []byte)
+},
+) (int, error) {
 	if s.readErr != nil {
 		return 0, s.readErr
 	}
