@@ -12,10 +12,10 @@ import (
 // HTTP/2 allow, megabytes, and whatever a socket sends waits behind it.
 //
 // The answer to a PING says what the program has read. So a PING goes behind
-// every quarter of the bound, and bulk waits while a whole bound is unanswered.
-// The bound is twice what the network takes to be busy, its speed times TCP's
-// round-trip time, and flightBase. TCP's round trip does not include that last
-// queue. So the network never waits for bulk, and the speed can double in each
+// every quarter of the bound, at most, and bulk waits while a whole bound is
+// unanswered. The bound is twice what the network takes to be busy, its speed
+// times TCP's round-trip time, and a base. TCP's round trip does not include that
+// last queue. So the network never waits for bulk, and the speed can double in each
 // round trip, as TCP's does. A client that answers late, because its own direction
 // is full, gets the next bound without an answer when it should have been here:
 // what such a client loses is the quick socket, not the download. (That goes for
@@ -25,8 +25,16 @@ import (
 
 const (
 	// flightBase is what may be on its way on any connection, and besides on a
-	// fast one: more than our kernel is given to hold.
+	// fast one: more than our kernel is given to hold. Where that is gone in
+	// flightTime, it is as much as goes in flightTime, up to flightMost: client
+	// and server need some time to be woken.
+	//
+	// Between two PINGs goes half of that at least. An answer is a write of the
+	// client's and a read of ours: with twice as many a download of a gigabyte
+	// per second loses a tenth and more.
 	flightBase = 256 << 10
+	flightMost = 384 << 10
+	flightTime = 400 * time.Microsecond
 
 	// flightProbes is how many PINGs are on their way at once.
 	flightProbes = 8
@@ -53,6 +61,7 @@ func (n network) rate() int64 {
 // I/O. Positions count bytes of DATA since the connection began.
 type flight struct {
 	limit   int64 // 0: nothing is bounded
+	spacing int64 // between two probes
 	arrived int64 // the client is taken to have read up to here
 	last    int64 // position of the last probe
 	heard   int64 // position of the last one that was answered
@@ -71,20 +80,23 @@ type flight struct {
 // not known.
 func (f *flight) begin(pos, rate int64, now time.Time) {
 	*f = flight{
-		limit: flightBase, arrived: pos, last: pos - flightBase/4, heard: pos,
+		limit: flightBase, spacing: flightBase / 2, arrived: pos, last: pos - flightBase/2, heard: pos,
 		rate: rate, roundPos: pos, roundAt: now, sent: f.sent, oldest: f.sent,
 	}
 }
 
 // due reports whether a probe is to follow the byte at pos.
 func (f *flight) due(pos int64) bool {
-	return f.limit > 0 && pos-f.last >= f.limit/4 && f.sent-f.oldest < flightProbes
+	return f.limit > 0 && pos-f.last >= f.spacing && f.sent-f.oldest < flightProbes
 }
 
 // probe records that one does, with the round-trip time at that time.
 func (f *flight) probe(pos int64, rtt time.Duration) (number uint32) {
 	f.rtt, f.last = rtt, pos
-	f.limit = flightBase + int64(2*float64(f.rate)*rtt.Seconds())
+	in := func(d time.Duration) int64 { return int64(float64(f.rate) * d.Seconds()) }
+	base := min(max(in(flightTime), flightBase), flightMost)
+	f.limit = base + 2*in(rtt)
+	f.spacing = max(f.limit/4, base/2)
 	f.probes[f.sent%flightProbes] = pos
 	f.sent++
 	return f.sent - 1

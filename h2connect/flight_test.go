@@ -130,16 +130,16 @@ func TestFlightTakesAnswersOnceAndInOrder(t *testing.T) {
 	f.last = 1000
 	assert.False(t, f.full(1000+flightBase-1))
 	assert.True(t, f.full(1000+flightBase))
-	assert.False(t, f.due(1000+flightBase/4-1))
+	assert.False(t, f.due(1000+flightBase/2-1))
 	for i := range uint32(flightProbes) {
-		pos := 1000 + int64(i+1)*flightBase/4
+		pos := 1000 + int64(i+1)*flightBase/2
 		require.True(t, f.due(pos))
 		require.Equal(t, i, f.probe(pos, 0))
 	}
 	assert.False(t, f.due(1<<40), "more are not on their way at once")
 	assert.False(t, f.answered(flightProbes, now), "never sent")
 	assert.True(t, f.answered(3, now), "with those before it")
-	assert.EqualValues(t, 1000+flightBase, f.arrived)
+	assert.EqualValues(t, 1000+4*flightBase/2, f.arrived)
 	assert.False(t, f.answered(3, now), "twice")
 	assert.False(t, f.answered(0, now), "it has been")
 	f.begin(5000, 0, now)
@@ -186,16 +186,16 @@ func TestBulkBesideASocketIsBoundedByAnswers(t *testing.T) {
 		content, probes := p.drink()
 		assert.GreaterOrEqual(t, content, flightBase)
 		assert.Less(t, content, flightBase+maxFrame)
-		require.Len(t, probes, 5, "behind the first frame, and every quarter")
+		require.Len(t, probes, 3, "behind the first frame, and every half")
 
 		p.fr.WriteData(1, false, []byte("quick"))
 		p.wantData(1, "quick", false, "the socket is not held")
 
-		p.fr.WritePing(true, probes[2])
+		p.fr.WritePing(true, probes[1])
 		begin := time.Now()
 		content, more := p.drink()
 		assert.InDelta(t, flightBase/2, content, 2*maxFrame, "half has been read, half may follow")
-		assert.Len(t, more, 2)
+		assert.Len(t, more, 1)
 		assert.Zero(t, time.Since(begin))
 
 		time.Sleep(35*time.Millisecond - 1)
