@@ -330,8 +330,13 @@ func (c *conn) halfClosed(st *stream) {
 		c.forget(st, nil)
 		return
 	}
-	if st.send.ended && st.stopping {
+	switch {
+	case st.send.ended && st.stopping:
 		st.stopPeer()
+	case st.recvEnded && st.exchange.refused():
+		// Nobody will read what of the content has not been sent. The
+		// response has ended and stays readable.
+		c.reset(st, &StreamError{Code: http2.ErrCodeCancel, Err: errContentRefused})
 	}
 }
 

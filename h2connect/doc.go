@@ -69,6 +69,13 @@
 //   - A request's cookies stay one field. Connection-specific fields of a request
 //     are left out, not refused; and content that comes for HEAD all the same is
 //     an error for who reads it.
+//   - Connection-specific fields, and Content-Length fields that are no length or
+//     differ, are not left out of a response: the response is malformed (RFC 9113
+//     §8.1.1, §8.2.2).
+//   - Where the response is no success, the request's content is sent on until the
+//     response has ended, then it is reset. net/http stops at the header.
+//   - The connection's credit returns at once when content arrives, a stream's when
+//     it is read, so that a response that nobody reads stalls no other.
 //   - A request that is cancelled is reset, and no PING goes with a reset:
 //     Limits.ReadIdle finds out whether the server lives.
 //   - After a RST_STREAM with PROTOCOL_ERROR a request is not sent again: the

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,17 +108,17 @@ var parity = []struct {
 	{"TLS that HTTP/2 does not allow", "TestServer_Rejects_TLS* TestServer_Advertises_Common_Cipher", "TestH2_31TLSBefore12IsRefused", ""},
 	{"smaller HPACK tables", "TestServer_MaxDecoderHeaderTableSize TestTransportMaxDecoderHeaderTableSize", "TestSmallerHeaderTable", ""},
 	{"CountError, PermitProhibitedCipherSuites", "TestAPIServerPermitProhibitedCipherSuites TestAPIServerCountError TestAPITransportCountError", "", "CountError and PermitProhibitedCipherSuites are not used"},
-	{"configuration that could not work", "TestConfigureServer", "TestConfigureErrsWhereItWouldNotBeUsed", ""},
+	{"configuration that could not work", "TestConfigureServer TestConfigureTransport", "TestConfigureErrsWhereItWouldNotBeUsed", ""},
 
 	// Requests of a client.
-	{"connections are shared", "TestTransportReusesConns TestAPITransportConnectionClose TestTransportConnectionCloseOnRequest*", "TestRequestsShareAConnectionUnlessTheySayClose", ""},
+	{"connections are shared", "TestTransportReusesConns TestAPITransportConnectionClose TestTransportConnectionCloseOnRequest* TestIssue67671", "TestRequestsShareAConnectionUnlessTheySayClose", ""},
 	{"DisableKeepAlives", "TestTransportDisableKeepAlives*", "TestDisableKeepAlivesIsAConnectionEach", ""},
 	{"connections opened at a time", "TestTransportDiscardsUnneededConns TestTransportPoolConnHTTP2Startup TestTransportGroupsPendingDials", "TestRequestsThatStartTogetherKeepOneConnection", ""},
 	{"a further connection beyond the server's limit", "TestTransportRequestsLowServerLimit TestAPITransportStrictMaxConcurrentStreamsDisabled", "TestAFurtherConnectionBeyondTheServersLimit", ""},
 	{"StrictMaxConcurrentRequests", "TestTransportRequestsStallAtServerLimit TestAPITransportStrictMaxConcurrentStreamsEnabled", "TestStrictMaxConcurrentRequestsWait", ""},
 	{"retries", "TestTransportRetryAfter* TestTransportBodyRewindRace TestTransportNoRetryOnStreamProtocolError", "TestRequestsAreSentAgainWhereThatIsSafe", "PROTOCOL_ERROR a request is not sent again"},
 	{"retries have a limit", "TestTransportRetryHasLimit", "TestRetriesHaveALimit", "without waiting in between"},
-	{"cancelling", "TestCancelRequestMidBody TestClientTimeout* TestTransportCancelRequest*", "TestCancelOfEveryKind", "net/http's unexported error is not returned"},
+	{"cancelling", "TestCancelRequestMidBody TestClientTimeout* TestTransportCancelRequest* TestTransportTimeoutServerHangs", "TestCancelOfEveryKind", "net/http's unexported error is not returned"},
 	{"ResponseHeaderTimeout", "TestTransportResponseHeaderTimeout*", "TestResponseHeaderTimeout", ""},
 	{"error of the request's content", "TestTransportBodyReadError*", "TestContentsErrorIsReturnedAsItIs", ""},
 	{"request's content is closed, once", "TestTransportClosesRequestBody TestTransportCloseRequestBody TestTransportClosesBodyOnInvalidRequests", "TestContentIsClosedOnEveryWay", ""},
@@ -126,7 +127,7 @@ var parity = []struct {
 	{"trailers", "TestTransportReceiveUndeclaredTrailer TestTransportInvalidTrailer_*", "TestTrailersBothWays", ""},
 	{"User-Agent", "TestTransportUserAgent", "TestUserAgentIsOne", ""},
 	{"gzip", "TestH12_AutoGzip* TestTransportGzip* TestRoundTripGzip TestTransportDisableCompression TestTransportContentEncodingCaseInsensitive TestTransportRangeAndGzip", "TestGzipIsAskedForAndUndone", ""},
-	{"httptrace", "TestTransportEventTrace TestTransportTraceGotConnH2IdleConns TestAPITransportTrace", "TestTraceTellsEverything", ""},
+	{"httptrace", "TestTransportEventTrace TestTransportTraceGotConnH2IdleConns TestAPITransportTrace TestTransportGetGotConnHooks_*", "TestTraceTellsEverything", ""},
 	{"Got1xxResponse may refuse", "TestTransportUnknown1xx", "TestGot1xxResponseMayRefuse", ""},
 	{"limits of informational responses", "TestTransportLimits1xxResponses TestTransport1xxLimits", "TestInformationalResponsesAreLimited", ""},
 	{"responses in every shape", "TestTransportResPattern_* TestPadHeaders TestTransportBodyEagerEndStream", "TestResponsesInEveryShape", ""},
@@ -139,22 +140,45 @@ var parity = []struct {
 	{"Cookie", "TestTransportCookieHeaderSplit", "", "A request's cookies stay one field"},
 	{"windows that a server makes too large", "TestTransportSettingsFlowControlUpdate* TestTransportWindowUpdateBeyondLimit", "TestServersThatMakeWindowsTooLarge", ""},
 	{"PING with a reset", "TestTransportSendPingWithReset TestTransportNoPingAfterResetWithFrames TestTransportSendNoMoreThanOnePingWithReset", "TestSilentServerIsAskedAndGivenUp", "no PING goes with a reset"},
-	{"connection lost before and in a response", "TestClientConnCloseAtHeaders TestClientConnCloseAtBody", "TestResponseThatEndsEarlyIsReadAsFarAsItGoes", ""},
+	{"connection lost before and in a response", "TestClientConnCloseAtHeaders TestClientConnCloseAtBody TestTransportAbortClosesPipes", "TestResponseThatEndsEarlyIsReadAsFarAsItGoes", ""},
 	{"content that comes after the response has begun", "TestTransportReqBodyAfterResponse_200", "TestContentIsStreamedBothWays", ""},
 	{"reset before the response", "TestTransportServerResetStreamAtHeaders", "TestRefusedStreamMayBeSentAgain", ""},
 	{"malformed responses", "TestTransportHandlesInvalidStatuslessResponse TestTransportReturnsErrorOnBadResponseHeaders TestTransportResponseDataBeforeHeaders TestTransportRejectsContentLengthWithSign", "TestMalformedResponses", ""},
 	{"response that ends early", "TestTransportBodyReadError_* TestH12_HandlerWritesTooLittle", "TestResponseThatEndsEarlyIsReadAsFarAsItGoes", ""},
 	{"PING of a silent server", "TestTransportCloseAfterLostPing TestTransportPingWhenReading* TestTransportConnBecomesUnresponsive TestAPITransportPingTimeout", "TestSilentServerIsAskedAndGivenUp", "it is the default"},
 	{"GOAWAY", "TestTransportUsesGoAwayDebugError_* TestTransportClosesConnAfterGoAway*", "TestH2_27GoAwayFromTheServer", ""},
-	{"idle timeout", "TestIdleConnTimeout TestAPITransportIdleConnTimeout", "TestIdleClientConnectionCloses", "there is a default"},
+	{"idle timeout", "TestIdleConnTimeout TestAPITransportIdleConnTimeout TestIssue66763Race", "TestIdleClientConnectionCloses", "there is a default"},
 	{"settings of the http.Transport", "TestTransportIdleConnTimeout TestTransportResponseHeaderLength", "TestIdleTimeoutOfTheHTTPTransport", ""},
 	{"CloseIdleConnections", "TestCloseIdleConnections TestAPITransportCloseIdleConnections TestTransportCloseIdleConnsThenReturn", "TestCloseIdleConnectionsRightAfterASocketsEnd", ""},
-	{"proxies and dial hooks", "TestTransportProxy TestTransportDialTLSContext TestTransportDialContext", "TestProxyAndDialHooksOfTheHTTPTransport", ""},
+	{"proxies and dial hooks", "TestTransportProxy TestTransportDialTLSContext TestTransportDialContext TestTransportDialTLS", "TestProxyAndDialHooksOfTheHTTPTransport", ""},
 	{"http.Transport without TLS", "TestTransportH2c TestTransportServerProtocols", "TestHTTPTransportWithoutTLS", ""},
-	{"http.ClientConn", "TestClientConnReserve* TestClientConnRoundTripBlocks TestTransportNewClientConnRoundTrip", "TestHTTPClientConnReservations", ""},
+	{"http.ClientConn", "TestClientConnReserve* TestClientConnReservations TestClientConnRoundTripBlocks TestTransportNewClientConnRoundTrip", "TestHTTPClientConnReservations", ""},
 	{"ClientConn.Shutdown", "TestClientConnShutdown* TestAPIClientConnShutdown*", "TestClientShutdownWaitsForItsStreams", ""},
 	{"ClientConn.Ping", "TestClientConnPing TestAPIClientConnPing", "TestPingMakesTheRoundTrip", ""},
 	{"extended CONNECT", "TestExtendedConnectClient*", "TestXC17ClientWaitsForSettings", ""},
+	{"connection that breaks before SETTINGS", "TestExtendedConnectReadFrameError TestRoundTripDoesntConsumeRequestBodyEarly", "TestConnectionThatBreaksBeforeSettings", ""},
+	{"path, authority, requests without content", "TestTransportPath TestTransportRequestPathPseudo TestTransportConnectRequest TestTransportNoBodyMeansNoDATA", "TestRequestsAsTheyAreSent", ""},
+	{"content of every size, the request used again", "TestTransportBody TestTransportNoRaceOnRequestObjectAfterRequestComplete", "TestContentOfEverySize", ""},
+	{"many requests at once", "TestTransportFrameBufferReuse", "TestManyRequestsAtOnce", ""},
+	{"content refused by the response", "TestTransportReqBodyAfterResponse_403 TestTransportStreamEndsWhileBodyIsBeingWritten TestTransport300ResponseBody", "TestContentThatIsRefusedIsNotSent", "sent on until the response has ended"},
+	{"response without the content being read", "TestTransportResponseAndResetWithoutConsumingBodyRace", "TestResponseWithoutTheContentIsReadInFull", ""},
+	{"content's window opened by SETTINGS", "TestTransportAdjustsFlowControl", "TestContentGoesOnWhenSettingsOpenTheWindow", ""},
+	{"content whose Close is slow", "TestTransportSlowClose", "TestContentThatIsSlowToCloseHoldsUpNobody", ""},
+	{"requests that cannot be written", "TestTransportBlockingRequestWrite", "TestBlockedRequestsKeepNobodyElse", ""},
+	{"writes that fail", "TestTransportDoubleCloseOnWriteError TestTransportNewClientConnCloseOnWriteError TestTransportRoundtripCloseOnWriteError", "TestWritesThatFailEndTheConnection", ""},
+	{"writes that hang or are slow", "TestTransportPingWriteBlocks TestTransportWriteByteTimeout TestTransportSlowWrites", "TestWritesThatHangEndTheConnectionAndSlowOnesDoNot", ""},
+	{"Content-Length of a response", "TestTransportResponseContentLength", "TestContentLengthOfAResponse", "not left out of a response: the response is malformed"},
+	{"connection-specific fields of a response", "TestTransportResponseConnHeaders", "TestMalformedResponses", "not left out of a response: the response is malformed"},
+	{"credit follows the reader of a response", "TestTransportFlowControl", "TestClientHoldsWhatItAskedFor", "connection's credit returns at once"},
+	{"credit of what is not read, and of padding", "TestTransportReturnsUnusedFlowControl* TestTransportReturnsDataPaddingFlowControl TestTransportAllocationsAfterResponseBodyClose", "TestCreditOfWhatIsNotReadReturns", ""},
+	{"content that crosses a cancellation", "TestTransportCancelDataResponseRace", "TestClientCancelsWithReset", ""},
+	{"MAX_FRAME_SIZE of the client", "TestTransportMaxFrameReadSize", "", "frame and table sizes are fixed"},
+	{"MAX_FRAME_SIZE of 0", "TestTransportDoNotHangOnZeroMaxFrameSize", "TestH2FatalFrames", ""},
+	{"server of HTTP/1.1", "TestTransportFailureErrorForHTTP1Response", "TestServerOfHTTP1IsNamedAsOne", ""},
+	{"dial that another request had begun", "TestDialRaceResumesDial", "TestDialGoesOnForWhoStillWaits", ""},
+	{"connections that the http.Transport has opened", "TestTransportTLSNextProtoConnOK", "TestHTTPTransportAndSocketsShareConnections", ""},
+	{"such connections that break before they are used", "TestTransportTLSNextProtoConnImmediateFailure*", "TestConnectionThatBreaksAtOnceIsReplaced", ""},
+	{"such connections that idle before they are used", "TestTransportTLSNextProtoConnIdleTimoutBeforeUse", "TestIdleTimeoutOfTheHTTPTransport", ""},
 }
 
 func TestEveryRowOfParityHasItsTestOrItsReason(t *testing.T) {
@@ -169,6 +193,26 @@ func TestEveryRowOfParityHasItsTestOrItsReason(t *testing.T) {
 		}
 		if row.but != "" {
 			assert.Contains(t, said, row.but, "%s: the package comment does not say so", row.what)
+		}
+	}
+}
+
+// Every test of x/net's two large files has a row.
+func TestParityIsComplete(t *testing.T) {
+	var patterns []string
+	for _, row := range parity {
+		patterns = append(patterns, strings.Fields(row.theirs)...)
+	}
+	for _, file := range []string{"server", "transport"} {
+		list, err := os.ReadFile("testdata/xnet_" + file + "_tests.txt")
+		require.NoError(t, err)
+		names := strings.Fields(string(list))
+		require.Greater(t, len(names), 100, file)
+		for _, name := range names {
+			assert.True(t, slices.ContainsFunc(patterns, func(p string) bool {
+				prefix, more := strings.CutSuffix(p, "*")
+				return name == p || more && strings.HasPrefix(name, prefix)
+			}), "%s_test.go: no row says what becomes of %s", file, name)
 		}
 	}
 }

@@ -64,6 +64,9 @@ func (c *conn) readFrame() error {
 		err = c.continueData()
 	} else {
 		fh, err = c.fr.ReadFrameHeader()
+		if !c.peer.received && looksLikeHTTP1(fh) {
+			return connViolation(http2.ErrCodeProtocol, "the peer answers in HTTP/1.1")
+		}
 		if err != nil {
 			return c.framerError(err)
 		}
@@ -157,6 +160,13 @@ func (c *conn) framerError(err error) error {
 		return connViolation(http2.ErrCodeFrameSize, "frame too short")
 	}
 	return err
+}
+
+// looksLikeHTTP1 reports whether a frame's header is the beginning of a status
+// line of HTTP/1: the connection was made in the belief that the server speaks
+// HTTP/2.
+func looksLikeHTTP1(fh http2.FrameHeader) bool {
+	return fh.Length == 'H'<<16|'T'<<8|'T' && fh.Type == 'P' && fh.Flags == '/'
 }
 
 // streamViolation resets a stream for a rule that its peer broke. It counts

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -55,6 +56,9 @@ func requestFields(req *http.Request, protocol string) ([]hpack.HeaderField, err
 	add(":method", method)
 	if method != http.MethodConnect || protocol != "" {
 		path := req.URL.RequestURI()
+		if req.URL.Opaque != "" { // with the host in it, it is for HTTP/1.1's proxies
+			path = strings.TrimPrefix(path, req.URL.Scheme+"://"+host)
+		}
 		if path == "" || path[0] != '/' && path != "*" {
 			return nil, errors.New("h2connect: no valid path in the request")
 		}

@@ -117,6 +117,7 @@ func (cc *ClientConn) response(st *stream, b *block, status int) (*http.Response
 			return nil, err
 		}
 		resp.ContentLength = n
+		resp.Header["Content-Length"] = values[:1]
 	}
 	resp.Trailer = announced(resp.Header)
 	bodiless := x.req.Method == http.MethodHead || !contentAllowed(status)

@@ -87,6 +87,14 @@ func (x *exchange) requestSent(st *stream, err error) {
 
 const errResponseHeader = timeoutError("h2connect: timeout awaiting response headers")
 
+var errContentRefused = errors.New("h2connect: the server has refused the request without the rest of its content")
+
+// refused reports whether the server has answered a request with something other
+// than a success. The connection's lock is held.
+func (x *exchange) refused() bool {
+	return x != nil && !x.socket && x.resp != nil && x.resp.StatusCode >= 300
+}
+
 // answered reports whether resp or err is set.
 func (x *exchange) answered() bool {
 	select {
