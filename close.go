@@ -51,6 +51,9 @@ func (c *Conn) setOver(err error) {
 			e.over = make(chan struct{})
 		}
 		close(e.over)
+		if o := c.out.Load(); o != nil {
+			o.endPonging()
+		}
 	}
 }
 

@@ -45,14 +45,41 @@ func (c *Conn) handleControl(ctx context.Context, ev frame.Event) error {
 // answered, or when its own ctx ends.
 func (c *Conn) sendPong(ctx context.Context) {
 	sent := make(chan struct{})
+	c.beginPonging(sent)
 	go func() { // ends with the write, at the latest at Limits.WriteStall
 		c.unlockOutput()
-		close(sent)
+		c.endPonging(sent)
 	}()
 	select {
 	case <-sent:
 	case <-ctx.Done():
-	case <-c.overChan():
+	}
+}
+
+// beginPonging has sendPong wait for sent, unless nothing more is expected of the
+// peer.
+func (c *Conn) beginPonging(sent chan struct{}) {
+	o := c.outbound()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.ponging = sent; c.isOver {
+		o.endPonging()
+	}
+}
+
+func (c *Conn) endPonging(sent chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.outbound(); o.ponging == sent {
+		o.endPonging()
+	}
+}
+
+// endPonging releases who waits in sendPong. Conn.mu is held.
+func (o *outbound) endPonging() {
+	if o.ponging != nil {
+		close(o.ponging)
+		o.ponging = nil
 	}
 }
 

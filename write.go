@@ -43,6 +43,7 @@ type outbound struct {
 	stall     stallWatch
 
 	pong         pendingPong
+	ponging      chan struct{} // closed when sendPong need not wait any more; guarded by Conn.mu
 	pings        pings
 	awaitingPong gate // held by the one Ping that may read ahead
 
@@ -198,7 +199,7 @@ func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, er
 	if err := c.writable(ctx); err != nil {
 		return 0, err
 	}
-	if !c.outbound().message.lock(ctx, c.overChan()) {
+	if m := &c.outbound().message; !m.tryLock() && !m.lock(ctx, c.overChan()) {
 		return 0, c.whyNotWritten(ctx)
 	}
 	return op, nil
