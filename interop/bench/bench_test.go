@@ -76,7 +76,7 @@ func TestEveryContenderCarriesEveryCase(t *testing.T) {
 				continue // it has been measured for a case that differs in its number of sockets
 			}
 			done[r] = true
-			f, err := measure(t.Context(), r.contender, r.load)
+			f, err := measure(t.Context(), r.contender, r.load, "")
 			require.NoError(t, err, "%s: %s", b.name, name)
 			assert.Positive(t, f.Count, "%s: %s", b.name, name)
 			for _, m := range b.shows {
@@ -92,14 +92,14 @@ func TestEveryContenderCarriesEveryCase(t *testing.T) {
 }
 
 func TestWrongByteEndsTheMeasurement(t *testing.T) {
-	_, err := measure(t.Context(), "liar", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Second})
+	_, err := measure(t.Context(), "liar", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Second}, "")
 	require.ErrorContains(t, err, "not what was sent")
 }
 
 func TestInterruptedMeasurementLeavesNoProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer time.AfterFunc(200*time.Millisecond, cancel).Stop()
-	_, err := measure(ctx, "raw TLS", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Minute})
+	_, err := measure(ctx, "raw TLS", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Minute}, "")
 	require.Error(t, err)
 	require.ErrorIs(t, ctx.Err(), context.Canceled, "not for another reason")
 }

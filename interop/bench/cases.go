@@ -90,12 +90,19 @@ func echoes(d time.Duration) []benchmark {
 			if size*sockets > 64<<20 {
 				continue // more than the machines this is for should hold
 			}
-			list = append(list, benchmark{
+			b := benchmark{
 				name:       echoCase(size, sockets),
 				load:       load{Kind: echoing, Size: size, Sockets: sockets, Time: d},
 				contenders: everybody,
 				shows:      []metric{perSecond, bandwidth, serverCPU, clientCPU, allocs, p50, p99},
-			})
+			}
+			switch {
+			case sockets == 10 && size <= 1<<10:
+				b.most = 2 // to see what is between the others
+			case sockets == 1000 && size > 1<<10:
+				b.most = 1 // takes as long as all others of its size
+			}
+			list = append(list, b)
 		}
 	}
 	return list
@@ -105,7 +112,7 @@ func echoes(d time.Duration) []benchmark {
 func among(d time.Duration) benchmark {
 	b := benchmark{
 		name:  amongCase,
-		load:  load{Kind: echoing, Size: 32, Sockets: 10, Time: d},
+		load:  load{Kind: echoing, Size: 32, Sockets: 10, Time: 2 * d},
 		shows: []metric{perSecond, serverCPU, p50, p99},
 	}
 	for _, name := range []string{"h2 loop", "h2 handler", "h3 loop", "h3 handler", "x/net h2", "gRPC", "http3"} {
@@ -133,13 +140,14 @@ func openings() benchmark {
 	return b
 }
 
-// idlers measures memory, which differs little from round to round.
+// idlers measures memory, which differs little from round to round: once, since
+// opening so many connections takes minutes.
 func idlers() benchmark {
 	b := benchmark{
 		name:       idleCase,
 		load:       load{Kind: idling, Sockets: 10_000, Conns: 100},
 		contenders: everybody, shows: []metric{memory, used},
-		most: 2,
+		most: 1,
 	}
 	for _, name := range []string{"h1 loop", "h2 loop", "h2 handler"} {
 		b.vary(compressing(name), name, func(l *load) { l.Compress = true })
@@ -157,9 +165,10 @@ func broadcasts(d time.Duration) []benchmark {
 			load:       load{Kind: broadcasting, Size: 1 << 10, Sockets: sockets, Time: d},
 			contenders: slices.Concat(h1Ours, h2Ours, h3Ours, h1Peers),
 			shows:      []metric{perSecond, serverCPU, p50, p99},
+			most:       2,
 		}
 		if sockets > 1000 {
-			b.most = 1 // opening them takes a minute
+			b.most = 1 // opening them takes a minute and more
 		}
 		list = append(list, b)
 	}
@@ -176,6 +185,7 @@ func ownClients(d time.Duration) []benchmark {
 			load:       load{Kind: echoing, Size: 32, Sockets: sockets, Library: true, Time: d},
 			contenders: slices.Concat(h1Ours, h2Ours, h3Ours),
 			shows:      []metric{perSecond, serverCPU, clientCPU, p50, p99},
+			most:       2,
 		})
 	}
 	return list

@@ -144,7 +144,7 @@ const (
 func (l load) newCrowd() *crowd {
 	c := &crowd{talkers: make([]*talker, l.Sockets), closed: l.Rate == 0, quiet: make(chan struct{}, 1), failed: make(chan error, 1)}
 	sample := uint64(1)
-	if l.Sockets >= 100 && l.Rate == 0 {
+	if l.Sockets >= 100 && l.Size <= 1<<10 && l.Rate == 0 {
 		sample = 16
 	}
 	for i := range c.talkers {

@@ -41,6 +41,7 @@ type options struct {
 	list, estimate bool
 	from           string
 	json, md, page string
+	profiles       string
 }
 
 func parseOptions() (o options, err error) {
@@ -55,6 +56,7 @@ func parseOptions() (o options, err error) {
 	flag.StringVar(&o.json, "json", "", "write all raw results to this file, after each round")
 	flag.StringVar(&o.md, "md", "", "write the page as Markdown to this file, without plots")
 	flag.StringVar(&o.page, "page", "", "write the page and its plots to this directory")
+	flag.StringVar(&o.profiles, "profiles", "", "write a profile of each server to this directory, of its processor time or of its idle heap")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.each <= 0 {
 		flag.Usage()
@@ -87,6 +89,7 @@ func run(ctx context.Context) error {
 		return nil
 	}
 	r := newReport(cases, o.rounds, o.each)
+	r.profiles = o.profiles
 	err = r.measure(ctx, o.within, func() error { return r.save(o.json) })
 	return errors.Join(err, r.write(o))
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type task struct {
 	Role      string // "server" or "client"
 	Contender string
 	Load      load
+	Profile   string // server: the file for a profile of what is measured; "": none
 	Addr      string // client: where the server listens
 	Cert      []byte // client: the server's certificate, DER
 }
@@ -120,9 +122,10 @@ func (c *child) end() {
 	c.cmd.Wait()
 }
 
-// measure runs one contender under one load.
-func measure(ctx context.Context, contender string, l load) (figures, error) {
-	server, err := start(ctx, task{Role: "server", Contender: contender, Load: l})
+// measure runs one contender under one load. With a file for it, the server is
+// profiled, which costs it some time.
+func measure(ctx context.Context, contender string, l load, profile string) (figures, error) {
+	server, err := start(ctx, task{Role: "server", Contender: contender, Load: l, Profile: profile})
 	if err != nil {
 		return figures{}, err
 	}
@@ -175,6 +178,9 @@ func runTask(arg string) error {
 			return err
 		}
 		for lines.Scan() {
+			if err := profileAt(lines.Text(), t.Profile); err != nil {
+				return err
+			}
 			if err := out.Encode(usageNow(lines.Text())); err != nil {
 				return err
 			}
@@ -201,6 +207,27 @@ func runTask(arg string) error {
 		return out.Encode(event{Err: err.Error()})
 	}
 	return out.Encode(event{Result: &result})
+}
+
+// profileAt writes to a file what the processor, or at the last memory mark the heap,
+// is used for.
+func profileAt(mark, file string) error {
+	if file == "" || mark != markBegin && mark != markEnd && mark != markUsed {
+		return nil
+	}
+	if mark == markEnd {
+		pprof.StopCPUProfile()
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if mark == markBegin {
+		return pprof.StartCPUProfile(f) // which closes nothing: f ends with the process
+	}
+	runtime.GC()
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
 // memoryMark begins the names of marks that are about memory: garbage goes first.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -25,7 +26,8 @@ type report struct {
 	Each     time.Duration
 	Results  []*result
 
-	cases []benchmark
+	cases    []benchmark
+	profiles string // the directory for profiles of servers; "": none
 }
 
 // A result is what was found for one contender, or a variant, in one case.
@@ -130,7 +132,11 @@ func (r *report) round(ctx context.Context, b *benchmark, round int) (failed int
 		res := all[(i+round)%len(all)]
 		progress(i == 0, "%v round %d of %d, %s: %s", time.Since(r.Begun).Round(time.Second), round+1, r.Rounds, b.name, res.Contender)
 		v := b.entry(res.Contender)
-		f, err := measure(ctx, v.contender, v.load)
+		profile := ""
+		if r.profiles != "" {
+			profile = filepath.Join(r.profiles, strings.NewReplacer(" ", "_", "/", "").Replace(fmt.Sprintf("%s,%s,%d.pprof", b.name, res.Contender, round)))
+		}
+		f, err := measure(ctx, v.contender, v.load, profile)
 		switch {
 		case ctx.Err() != nil:
 			return failed, ctx.Err()
