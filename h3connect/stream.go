@@ -18,7 +18,6 @@ import (
 // A quicStream is what a stream needs of a *quic.Stream.
 type quicStream interface {
 	Read(p []byte) (int, error)
-	Peek(p []byte) (int, error) // waits for all of p
 	Write(p []byte) (int, error)
 	Close() error // of the sending direction
 	CancelRead(quic.StreamErrorCode)
@@ -55,8 +54,8 @@ type stream struct {
 
 	// Of the reader.
 	in      deframer
-	readErr error   // final
-	first   [1]byte // what Peek finds
+	readErr error    // final
+	first   [64]byte // a short message, or what a longer one begins with
 
 	mu       sync.Mutex
 	writing  bool // a write is in progress
@@ -103,19 +102,20 @@ func (s *stream) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// ReadLazy is Read into a buffer that b yields once there is something to read.
+// ReadLazy is Read into a buffer that b yields once there is something to read:
+// the first bytes, often a whole message, are waited for in a little memory of the
+// stream's. (Waiting in quic-go's Peek, and then reading, costs every message two
+// calls.)
 func (s *stream) ReadLazy(b interface {
 	Buffer() []byte
 	Borrow(p []byte)
 },
 ) (int, error) {
-	if s.readErr != nil {
-		return 0, s.readErr
+	n, err := s.Read(s.first[:])
+	if n > 0 {
+		b.Borrow(s.first[:n])
 	}
-	if _, err := s.qs.Peek(s.first[:]); errors.Is(err, os.ErrDeadlineExceeded) {
-		return 0, err
-	}
-	return s.Read(b.Buffer()) // of Peek's other errors Read knows more
+	return n, err
 }
 
 // violated answers a violation of the peer's and returns the final error.

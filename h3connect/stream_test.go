@@ -38,9 +38,6 @@ func (s *scriptedStream) Read(p []byte) (int, error) {
 	return read(p)
 }
 
-// Peek finds something to read at once.
-func (s *scriptedStream) Peek(p []byte) (int, error) { return len(p), nil }
-
 func (s *scriptedStream) Write(p []byte) (int, error) {
 	s.writes++
 	if s.onOut != nil {
