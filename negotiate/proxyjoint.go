@@ -30,6 +30,7 @@ import (
 //	client      reset, lost                    reset
 //	backend     Close, END or reset            Close, END: a reset could take the Close with it
 //	backend     END without Close, lost        Close 1012, END
+//	backend     END in a frame, client closed  END
 //	backend     reset                          reset
 //	backend     takes no bytes                 Close 1011, END; a reset behind
 //	client      takes no bytes                 a reset on both sides
@@ -166,7 +167,11 @@ func (j *joint) pumpDown() {
 	default:
 		j.begin(err)
 		j.say(websocket.StatusServiceRestart, "backend lost")
-		if sent, err := j.bid(); !sent || err != nil {
+		sent, broken := j.bid()
+		if broken == nil && !sent && err == io.EOF && j.has(&j.up.closed) {
+			break // a client that has closed gets the END that the backend has left it
+		}
+		if !sent || broken != nil {
 			j.cut()
 		}
 	}

@@ -36,15 +36,7 @@ func (tr transport) bridged() transport {
 // onBridges runs a test on every transport that has something to bridge.
 func onBridges(t *testing.T, test func(t *testing.T, tr transport)) {
 	t.Helper()
-	for _, tr := range transports {
-		if tr.bootstrap == websocket.HTTP1 {
-			continue
-		}
-		t.Run(tr.name+" bridged", func(t *testing.T) {
-			wstest.NoLeaks(t)
-			test(t, tr.bridged())
-		})
-	}
+	on(t, bridged(), test)
 }
 
 // hijack is what a library of the old school does: it takes the connection.

@@ -44,7 +44,7 @@ func TestC1C2CloseBothDirections(t *testing.T) {
 
 // C16 over real transports.
 func TestWS18BothSidesCloseAtOnce(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		for range 10 {
 			p := tr.connect(t, nil, nil)
 			other := begin(func() error { return p.server.Close(soon(t), 1000, "") })
@@ -93,41 +93,48 @@ func TestWS19C3C4RawEnds(t *testing.T) {
 		"bad text, then END":     {[]wstest.Frame{wstest.Text("\xff")}, rawStream.CloseWrite, outcome{1007, nil}, 1007},
 		"reset":                  {nil, rawStream.Abort, outcome{1006, nil}, 0},
 	} {
-		check := func(t *testing.T, conn *websocket.Conn) {
+		check := func(t *testing.T, conn *websocket.Conn, want outcome) {
 			_, _, err := conn.Read(soon(t))
-			wantEnd(t, err, c.want.code, c.want.code == 1006 || c.want.code == 1001)
-			if c.want.err != nil {
-				assert.ErrorIs(t, err, c.want.err)
+			wantEnd(t, err, want.code, want.code != 1002 && want.code != 1007)
+			if want.err != nil {
+				assert.ErrorIs(t, err, want.err)
 			}
 		}
-		play := func(t testing.TB, raw rawStream, p *wstest.Peer) {
+		play := func(t testing.TB, raw rawStream, p *wstest.Peer, answer websocket.StatusCode) {
 			assert.NoError(t, p.TrySend(c.frames...))
 			assert.NoError(t, c.end(raw))
 			if name == "reset" {
 				return
 			}
-			if c.answer != 0 {
+			if answer != 0 {
 				f, err := p.TryNext()
 				assert.NoError(t, err, "a reply is owed")
 				code, _, _ := f.CloseCode()
-				assert.Equal(t, c.answer, code)
+				assert.Equal(t, answer, code)
 			}
 			_, err := p.TryNext()
 			assert.Equal(t, io.EOF, err, "END, and no reset")
 		}
 		t.Run(name+" of a client", func(t *testing.T) {
-			onEachPath(t, func(t *testing.T, tr transport) {
+			onEach(t, func(t *testing.T, tr transport) {
 				checked := make(chan struct{})
 				raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(conn *websocket.Conn) {
 					defer close(checked)
-					check(t, conn)
+					check(t, conn, c.want)
 				})))
-				play(t, raw, wstest.NewClient(raw))
+				play(t, raw, wstest.NewClient(raw), c.answer)
 				<-checked
 			})
 		})
 		t.Run(name+" of a server", func(t *testing.T) {
 			onEach(t, func(t *testing.T, tr transport) {
+				want, answer := c.want, c.answer
+				if tr.hop != nil && want.err == io.ErrUnexpectedEOF {
+					want, answer = outcome{1012, nil}, 1012 // the proxy says that the backend was lost
+				}
+				if tr.hop != nil && name == "rule broken, then END" {
+					t.Skip("behind frames that are none no Close frame could stand: the proxy resets what the client may not have read")
+				}
 				played := make(chan struct{})
 				checked := make(chan struct{})
 				conn := tr.mustDial(t, tr.rawListen(t, func(raw rawStream) {
@@ -135,14 +142,14 @@ func TestWS19C3C4RawEnds(t *testing.T) {
 					p := wstest.NewServer(raw)
 					_, err := p.TryNext() // on h3 an end at once could overtake the 200
 					assert.NoError(t, err)
-					play(t, raw, p)
+					play(t, raw, p, answer)
 					select {
 					case <-checked:
 					case <-t.Context().Done():
 					}
 				}), nil)
 				require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("open")))
-				check(t, conn)
+				check(t, conn, want)
 				close(checked)
 				<-played
 			})
@@ -153,7 +160,7 @@ func TestWS19C3C4RawEnds(t *testing.T) {
 // The server's half of RFC 6455 §7.1.1 on the wire: it ends first, and the
 // client follows.
 func TestServerEndsFirstOnTheWire(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			assert.NoError(t, c.Close(soon(t), 4000, "server first"))
 		})))
@@ -199,6 +206,10 @@ func TestWS17PeerThatNeverAnswersOurClose(t *testing.T) {
 		p := wstest.NewClient(raw)
 		p.WantClose(t, 1000, "the server closes")
 		require.ErrorIs(t, <-closed, context.DeadlineExceeded)
+		if tr.hop != nil {
+			p.WantEOF(t, "the proxy ends behind the Close frame: a reset could take it away")
+			return
+		}
 		p.WantReset(t, "and cuts a client that does not answer")
 	})
 }

@@ -46,7 +46,7 @@ func TestEcho(t *testing.T) {
 
 // A message in fragments, streamed through a server that streams as well.
 func TestFragments(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			for {
 				kind, r, err := c.Reader(context.Background())
@@ -89,7 +89,7 @@ func TestFragments(t *testing.T) {
 
 // The peer's bytes come one by one.
 func TestOneByteWrites(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		raw := tr.rawDial(t, tr.listen(t, tr.handler(t, nil, echo)))
 		p := wstest.NewClient(raw)
 		for _, b := range p.Append(nil, wstest.Text("by").Fragment(), wstest.Ping("?"), wstest.Continuation(" the byte"), wstest.Binary(random(3, 200)), wstest.Close(1000, "")) {
@@ -107,7 +107,7 @@ func TestOneByteWrites(t *testing.T) {
 
 // The same from a server.
 func TestOneByteWritesOfAServer(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		over := make(chan struct{})
 		c := tr.mustDial(t, tr.rawListen(t, func(raw rawStream) {
 			defer close(over)
@@ -132,7 +132,7 @@ func TestOneByteWritesOfAServer(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		for name := range (pair{}).ends() {
 			ends := tr.connect(t, nil, nil).ends()[name]
 			reading := begin(func() error { _, _, err := ends[1].Read(context.Background()); return err })
@@ -147,7 +147,7 @@ func TestPing(t *testing.T) {
 
 // Messages of concurrent writers arrive whole, each writer's in order.
 func TestWS25ConcurrentWriters(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		const writers, messages = 8, 50
 		p := tr.connect(t, nil, nil)
 		var all sync.WaitGroup
@@ -184,7 +184,7 @@ func TestWS25ConcurrentWriters(t *testing.T) {
 // Every agreement about deflate, as negotiated by the handshake.
 func TestDeflate(t *testing.T) {
 	text := []byte(strings.Repeat("deflated text, ", 1000))
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		options := make(chan *websocket.Compression, 1)
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, err := tr.accept(w, r, &websocket.AcceptOptions{Compression: <-options, Limits: quick})
@@ -255,7 +255,7 @@ func TestP69DeflateContextsOfTwoSocketsOnOneConnection(t *testing.T) {
 
 // An offer that the server does not take leaves both ends without deflate.
 func TestDeflateRefused(t *testing.T) {
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		p := tr.connect(t, nil, &websocket.DialOptions{Compression: &websocket.Compression{}})
 		text := []byte(strings.Repeat("plain ", 1000))
 		for _, ends := range p.ends() {

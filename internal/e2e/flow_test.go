@@ -20,46 +20,51 @@ import (
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
-// Backpressure: when the other end does not read, the writer blocks, and neither
-// end holds more than a window; when it reads again, nothing was lost.
+// Backpressure: while the other end does not read, a writer blocks, and nobody on
+// the way holds more than a window; when it reads again, nothing was lost. In both
+// directions at once.
 func TestSlowReader(t *testing.T) {
 	const size = 1 << 20
 	noise := random(1, size)
 	message := func(i int) []byte { return slices.Concat(noise[i*1000:], noise[:i*1000]) }
-	onEachPath(t, func(t *testing.T, tr transport) {
+	limits := websocket.Limits{PingInterval: -1, Message: size, CloseTimeout: time.Second}
+	oneByOne(t, everyPath(), func(t *testing.T, tr transport) { // each looks at the heap
 		messages := 6
 		if tr.usesTCPAlone() {
 			messages = 24 // more than the kernel's buffers hold
 		}
-		for name := range (pair{}).ends() {
-			t.Run(name, func(t *testing.T) {
-				limits := websocket.Limits{PingInterval: -1, Message: size, CloseTimeout: time.Second}
-				ends := tr.connect(t, &websocket.AcceptOptions{Limits: limits}, &websocket.DialOptions{Limits: limits}).ends()[name]
-				var begun atomic.Int64
-				before := heap()
-				done := begin(func() error {
-					for i := range messages {
-						begun.Add(1)
-						if err := ends[0].Write(soon(t), websocket.MessageBinary, message(i)); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				assert.Less(t, settled(begun.Load), int64(messages), "blocked")
-				hops := int64(1)
-				if tr.behind != nil {
-					hops = 2 // each with windows of its own
-				}
-				assert.Less(t, heap()-before, hops*(3<<20), "a message, and h3's window of 1 MiB")
-				if !tr.usesTCPAlone() { // where the kernel has its own mind
-					assert.LessOrEqual(t, ends[0].Stats().BytesWritten, hops*(size+size/2), "bytes that the transport took")
-				}
+		hops := int64(1)
+		if tr.hop != nil {
+			hops = 2 // each with windows of its own
+		}
+		p := tr.connect(t, &websocket.AcceptOptions{Limits: limits}, &websocket.DialOptions{Limits: limits})
+		before := heap()
+		var begun atomic.Int64
+		var done []<-chan error
+		for _, ends := range p.ends() {
+			done = append(done, begin(func() error {
 				for i := range messages {
-					wantMessage(t, ends[1], websocket.MessageBinary, message(i))
+					begun.Add(1)
+					if err := ends[0].Write(soon(t), websocket.MessageBinary, message(i)); err != nil {
+						return err
+					}
 				}
-				require.NoError(t, <-done)
-			})
+				return nil
+			}))
+		}
+		settled(func() int64 { return begun.Load() + p.server.Stats().BytesWritten + p.client.Stats().BytesWritten })
+		assert.Less(t, begun.Load(), int64(2*messages), "blocked")
+		assert.Less(t, heap()-before, 2*hops*(3<<20), "a message each way, and h3's window of 1 MiB")
+		for name, ends := range p.ends() {
+			if !tr.usesTCPAlone() { // where the kernel has its own mind
+				assert.LessOrEqual(t, ends[0].Stats().BytesWritten, hops*(size+size/2), "bytes that the transport took, %s", name)
+			}
+			for i := range messages {
+				wantMessage(t, ends[1], websocket.MessageBinary, message(i))
+			}
+		}
+		for _, done := range done {
+			require.NoError(t, <-done)
 		}
 	})
 }
@@ -81,7 +86,7 @@ func settled(count func() int64) int64 {
 			return n
 		}
 		before = n
-		<-time.After(100 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }
 
@@ -183,20 +188,26 @@ func TestWS24WriteGivenUpEndsTheSocketOrDoesNot(t *testing.T) {
 // A dial ends with its context while a server says nothing.
 func TestCancelledDial(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
-		pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		require.NoError(t, err)
-		defer pc.Close()
-		l := listener(t)
-		defer l.Close()
-		authority := l.Addr().String()
-		if tr.bootstrap == websocket.HTTP3 {
-			authority = pc.LocalAddr().String()
-		}
+		authority := tr.via(t, tr.served().silent(t))
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		defer cancel()
-		_, _, err = tr.tryDial(ctx, authority, nil)
+		_, _, err := tr.tryDial(ctx, authority, nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
+}
+
+// silent returns the authority of a server that says nothing until the test ends.
+func (tr transport) silent(t testing.TB) string {
+	t.Helper()
+	if tr.bootstrap == websocket.HTTP3 {
+		pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, pc.Close()) })
+		return pc.LocalAddr().String()
+	}
+	l := listener(t)
+	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	return l.Addr().String()
 }
 
 // Limits of the one end, seen from both.

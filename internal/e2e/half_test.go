@@ -16,6 +16,8 @@ type half struct {
 	conn *websocket.Conn
 	peer *wstest.Peer
 	raw  rawStream
+
+	proxied bool // there is a ReverseProxy between them
 }
 
 // A side opens halves with the Conn in one role, all on the same server.
@@ -39,7 +41,7 @@ func (tr transport) serverSide(t testing.TB, limits websocket.Limits, c *websock
 	}))
 	return side{"server", func() half {
 		raw := tr.rawDial(t, authority)
-		return half{"server", <-accepted, wstest.NewClient(raw), raw}
+		return half{"server", <-accepted, wstest.NewClient(raw), raw, tr.hop != nil}
 	}}
 }
 
@@ -62,7 +64,7 @@ func (tr transport) clientSide(t testing.TB, limits websocket.Limits, c *websock
 		conn := <-dialled
 		require.NotNil(t, conn)
 		t.Cleanup(func() { conn.CloseNow() })
-		return half{"client", conn, wstest.NewServer(raw), raw}
+		return half{"client", conn, wstest.NewServer(raw), raw, tr.hop != nil}
 	}}
 }
 
@@ -75,9 +77,21 @@ func (h half) wantRefused(t testing.TB, code websocket.StatusCode, why string) *
 	require.Empty(t, p, why)
 	ce := wantEnd(t, err, code, false)
 	h.peer.WantClose(t, code, why)
+	h.wantEndOfRefusal(t, why)
+	return ce
+}
+
+// wantEndOfRefusal wants our END behind the Close frame with which we have given the
+// socket up, whatever the peer does. A proxy keeps a client's back until the server
+// has ended as well.
+func (h half) wantEndOfRefusal(t testing.TB, why string) {
+	t.Helper()
+	if h.proxied {
+		h.wantEnded(t, why)
+		return
+	}
 	h.peer.WantEOF(t, why)
 	require.NoError(t, h.raw.CloseWrite(), why)
-	return ce
 }
 
 // wantClosed lets the peer close the socket, and wants that to be clean.

@@ -135,8 +135,7 @@ func TestLimitsOnEveryTransport(t *testing.T) {
 						require.ErrorIs(t, err, c.is, why)
 					}
 					h.peer.WantClose(t, c.code, why)
-					h.peer.WantEOF(t, why)
-					require.NoError(t, h.raw.CloseWrite(), why)
+					h.wantEndOfRefusal(t, why)
 				}
 			}
 		}
@@ -159,8 +158,7 @@ func TestPMD11SkippedMessagesHaveLimitsToo(t *testing.T) {
 			_, _, err = h.conn.Read(soon(t)) // skips it
 			wantEnd(t, err, 1009, false)
 			h.peer.WantClose(t, 1009, s.role)
-			h.peer.WantEOF(t, s.role)
-			require.NoError(t, h.raw.CloseWrite())
+			h.wantEndOfRefusal(t, s.role)
 		}
 	})
 }

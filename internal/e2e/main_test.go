@@ -31,7 +31,10 @@ type (
 	dialFunc   = func(context.Context, string, *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
 )
 
-// A transport is one row of the table: a bootstrap, and what it runs on.
+// A transport is a bootstrap and what it runs on, or what a client and a server
+// have of two of them with a proxy between: dial and rawDial are then the one's in
+// front, accept is the one's behind, and a server that is listened for is behind
+// the proxy, which is where a client goes.
 type transport struct {
 	name      string
 	bootstrap websocket.Bootstrap
@@ -39,7 +42,7 @@ type transport struct {
 	accept    acceptFunc
 	dial      dialFunc
 
-	behind *transport // where the handlers are, if that is behind a proxy
+	hop *hop // of a path through a proxy; nil on a direct one
 
 	// listen serves h on a loopback port until the test ends, and returns the
 	// authority.
@@ -67,26 +70,6 @@ var transports = []transport{
 	{"h2", websocket.HTTP2, true, h2connect.Accept, h2connect.Dial, nil, listenTCP(true, http2Engine), rawDialH2(true), rawListenH2(true)},
 	{"h2c", websocket.HTTP2, false, h2connect.Accept, h2connect.Dial, nil, listenTCP(false, http2Engine), rawDialH2(false), rawListenH2(false)},
 	{"h3", websocket.HTTP3, true, h3connect.Accept, h3connect.Dial, nil, listenQUIC, rawDialH3, rawListenH3},
-}
-
-// onEach runs a test on every transport, and checks that no goroutine is left
-// behind.
-func onEach(t *testing.T, test func(t *testing.T, tr transport)) {
-	t.Helper()
-	for _, tr := range transports {
-		t.Run(tr.name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			test(t, tr)
-		})
-	}
-}
-
-// onEachPath runs a test as onEach does, and through a ReverseProxy from each
-// transport to each.
-func onEachPath(t *testing.T, test func(t *testing.T, tr transport)) {
-	t.Helper()
-	onEach(t, test)
-	onProxies(t, test)
 }
 
 // url returns the URL of a socket on a server.

@@ -16,25 +16,12 @@ import (
 	"github.com/wsmux/websocket/negotiate"
 )
 
-// onEachWay runs a test on every transport with the bootstrap's own package at
-// both ends, with package negotiate in front of it, with a handler that knows
-// HTTP/1.1 only behind a Bridge, and through a ReverseProxy to every transport.
-func onEachWay(t *testing.T, test func(t *testing.T, tr transport)) {
-	t.Helper()
-	onEach(t, test)
-	for _, tr := range transports {
-		t.Run(tr.name+" negotiated", func(t *testing.T) {
-			wstest.NoLeaks(t)
-			test(t, tr.negotiated(t))
-		})
-	}
-	onBridges(t, test)
-	onProxies(t, test)
-}
-
 // negotiated returns the same transport with negotiate's Accept, Server and
 // Dialer.
 func (tr transport) negotiated(t testing.TB) transport {
+	if tr.hop != nil {
+		return tr.hop.front.negotiated(t).through(t, tr.hop.back.negotiated(t), nil)
+	}
 	d := newDialer(t, tr.bootstrap)
 	tr.accept = negotiate.Accept
 	tr.dial = func(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {

@@ -83,13 +83,16 @@ func TestNetConnAddresses(t *testing.T) {
 	onEach(t, func(t *testing.T, tr transport) {
 		p := tr.connect(t, nil, nil)
 		server, client := p.server.NetConn(websocket.MessageBinary), p.client.NetConn(websocket.MessageBinary)
-		network := "tcp"
-		if tr.bootstrap == websocket.HTTP3 {
-			network = "udp"
+		networks := map[websocket.Bootstrap]string{websocket.HTTP1: "tcp", websocket.HTTP2: "tcp", websocket.HTTP3: "udp"}
+		for nc, network := range map[net.Conn]string{server: networks[tr.served().bootstrap], client: networks[tr.bootstrap]} {
+			for _, a := range []net.Addr{nc.LocalAddr(), nc.RemoteAddr()} {
+				require.NotNil(t, a)
+				assert.Equal(t, network, a.Network())
+			}
 		}
-		for _, a := range []net.Addr{server.LocalAddr(), server.RemoteAddr(), client.LocalAddr(), client.RemoteAddr()} {
-			require.NotNil(t, a)
-			assert.Equal(t, network, a.Network())
+		if tr.hop != nil {
+			assert.NotEqual(t, server.LocalAddr().String(), client.RemoteAddr().String(), "each end is the proxy's neighbour")
+			return
 		}
 		assert.Equal(t, server.LocalAddr().String(), client.RemoteAddr().String())
 		assert.Equal(t, port(t, client.LocalAddr()), port(t, server.RemoteAddr()))

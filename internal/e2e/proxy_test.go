@@ -10,16 +10,32 @@ import (
 	"testing"
 
 	"github.com/wsmux/websocket"
-	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
 )
 
+// A hop is what a path through a ReverseProxy has more than one without.
+type hop struct {
+	front, back transport
+
+	// via serves a ReverseProxy that leads to this authority, and returns the
+	// proxy's own. Configure may be nil.
+	via func(t testing.TB, authority string, configure func(*negotiate.ReverseProxy)) string
+}
+
 // served is the transport that handlers see.
 func (tr transport) served() transport {
-	if tr.behind != nil {
-		return *tr.behind
+	if tr.hop != nil {
+		return tr.hop.back
 	}
 	return tr
+}
+
+// via returns where a client goes whose server is at this authority.
+func (tr transport) via(t testing.TB, authority string) string {
+	if tr.hop != nil {
+		return tr.hop.via(t, authority, nil)
+	}
+	return authority
 }
 
 // usesTCPAlone says whether a leg of the way has no windows but TCP's.
@@ -27,25 +43,24 @@ func (tr transport) usesTCPAlone() bool {
 	return tr.bootstrap == websocket.HTTP1 || tr.served().bootstrap == websocket.HTTP1
 }
 
-// through returns the transport to a ReverseProxy that goes on to another.
+// through returns the path to a ReverseProxy that goes on to another transport.
 // Configure may be nil.
 func (tr transport) through(t testing.TB, back transport, configure func(*negotiate.ReverseProxy)) transport {
 	front := tr
 	dialer := newDialer(t, back.bootstrap)
-	tr.name += " to " + back.name
-	tr.behind, tr.accept = &back, back.accept
-	proxy := func(t testing.TB, authority string) string {
+	via := func(t testing.TB, authority string, more func(*negotiate.ReverseProxy)) string {
 		p := reverseProxy(dialer, back, authority)
-		if configure != nil {
-			configure(p)
+		for _, f := range []func(*negotiate.ReverseProxy){configure, more} {
+			if f != nil {
+				f(p)
+			}
 		}
 		return front.listen(t, p)
 	}
-	tr.listen = func(t testing.TB, h http.Handler) string { return proxy(t, back.listen(t, h)) }
-	tr.rawListen = func(t testing.TB, f func(rawStream)) string { return proxy(t, back.rawListen(t, f)) }
-	tr.dial = func(ctx context.Context, u string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-		return front.dial(ctx, u, o)
-	}
+	tr.name += " to " + back.name
+	tr.hop, tr.accept = &hop{front, back, via}, back.accept
+	tr.listen = func(t testing.TB, h http.Handler) string { return via(t, back.listen(t, h), nil) }
+	tr.rawListen = func(t testing.TB, f func(rawStream)) string { return via(t, back.rawListen(t, f), nil) }
 	return tr
 }
 
@@ -67,23 +82,6 @@ func (tr transport) scheme() string {
 		return "https"
 	}
 	return "http"
-}
-
-// onProxies runs a test through a ReverseProxy, from each kind of transport to
-// each.
-func onProxies(t *testing.T, test func(t *testing.T, tr transport)) {
-	t.Helper()
-	for _, front := range transports {
-		for _, back := range transports {
-			if front.name == "h1+TLS" || back.name == "h1+TLS" && front.name != "h2" {
-				continue // as h1 on that side
-			}
-			t.Run(front.name+" to "+back.name, func(t *testing.T) {
-				wstest.NoLeaks(t)
-				test(t, front.through(t, back, nil))
-			})
-		}
-	}
 }
 
 // countDials returns a DialContext that counts its calls.

@@ -15,27 +15,10 @@ import (
 	"github.com/wsmux/websocket/negotiate"
 )
 
-// onProxiesOf is onProxies with a proxy that is configured, from h2 to each
-// transport and from each to h2.
-func onProxiesOf(t *testing.T, configure func(*negotiate.ReverseProxy), test func(t *testing.T, tr transport)) {
-	t.Helper()
-	for _, front := range transports {
-		for _, back := range transports {
-			if front.name != "h2" && back.name != "h2" {
-				continue
-			}
-			t.Run(front.name+" to "+back.name, func(t *testing.T) {
-				wstest.NoLeaks(t)
-				test(t, front.through(t, back, configure))
-			})
-		}
-	}
-}
-
 // A backend that ends without a Close frame has failed: the client is told by
 // 1012 and END, or by a reset if a frame has broken off.
 func TestProxyTellsClientsOfALostBackend(t *testing.T) {
-	onProxies(t, func(t *testing.T, tr transport) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
 		for _, half := range []bool{false, true} {
 			authority := tr.rawListen(t, func(raw rawStream) {
 				p := wstest.NewServer(raw)
@@ -110,7 +93,7 @@ func TestProxyServerCloseCutsBothSides(t *testing.T) {
 // A socket on which nothing moves is ended with 1001 on both sides.
 func TestProxyEndsIdleSockets(t *testing.T) {
 	idle := func(p *negotiate.ReverseProxy) { p.IdleTimeout = 100 * time.Millisecond }
-	onProxiesOf(t, idle, func(t *testing.T, tr transport) {
+	onProxies(t, idle, func(t *testing.T, tr transport) {
 		still := websocket.Limits{PingInterval: -1, CloseTimeout: 2 * time.Second}
 		p := tr.connect(t, &websocket.AcceptOptions{Limits: still}, &websocket.DialOptions{Limits: still})
 		server := begin(func() error { _, _, err := p.server.Read(context.Background()); return err })
@@ -123,7 +106,7 @@ func TestProxyEndsIdleSockets(t *testing.T) {
 // A backend that takes nothing has failed: 1011.
 func TestProxyTellsClientsOfAStalledBackend(t *testing.T) {
 	stall := func(p *negotiate.ReverseProxy) { p.StallTimeout, p.CloseTimeout = 200*time.Millisecond, 3*time.Second }
-	onProxiesOf(t, stall, func(t *testing.T, tr transport) {
+	onProxies(t, stall, func(t *testing.T, tr transport) {
 		limits := websocket.Limits{PingInterval: -1, CloseTimeout: time.Second}
 		c := tr.mustDial(t, tr.listen(t, tr.handler(t, &websocket.AcceptOptions{Limits: limits}, func(c *websocket.Conn) {
 			<-t.Context().Done()
@@ -149,7 +132,7 @@ func TestProxyTellsClientsOfAStalledBackend(t *testing.T) {
 // A client that takes nothing is cut, and so is the backend's side.
 func TestProxyCutsStalledClients(t *testing.T) {
 	stall := func(p *negotiate.ReverseProxy) { p.StallTimeout = 200 * time.Millisecond }
-	onProxiesOf(t, stall, func(t *testing.T, tr transport) {
+	onProxies(t, stall, func(t *testing.T, tr transport) {
 		ended := make(chan error, 1)
 		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
 			for {
@@ -211,10 +194,12 @@ func TestC9ProxyLosesABackendsConnection(t *testing.T) {
 
 // After a closing handshake the observer hears of no error, and of every byte.
 func TestProxyObserver(t *testing.T) {
-	events := make(chan negotiate.ProxyEvent, 2)
-	watch := func(p *negotiate.ReverseProxy) { p.Observer = func(e negotiate.ProxyEvent) { events <- e } }
-	onProxiesOf(t, watch, func(t *testing.T, tr transport) {
-		c := tr.mustDial(t, tr.listen(t, tr.handler(t, nil, echo)), nil)
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		events := make(chan negotiate.ProxyEvent, 2)
+		target := tr.hop.back.listen(t, tr.handler(t, nil, echo))
+		c := tr.mustDial(t, tr.hop.via(t, target, func(p *negotiate.ReverseProxy) {
+			p.Observer = func(e negotiate.ProxyEvent) { events <- e }
+		}), nil)
 		<-events
 		require.NoError(t, c.Write(soon(t), websocket.MessageBinary, random(1, 100_000)))
 		wantMessage(t, c, websocket.MessageBinary, random(1, 100_000))
@@ -230,7 +215,7 @@ func TestProxyObserver(t *testing.T) {
 
 // The bytes of both directions arrive as they were sent, whatever they are.
 func TestProxyPassesAnyBytes(t *testing.T) {
-	onProxies(t, func(t *testing.T, tr transport) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
 		up, down := random(1, 700_000), random(2, 500_000)
 		down[0], up[0] = 0x8f, 0x8f // unknown opcodes, whose lengths are noise as well
 		arrived := make(chan struct{})

@@ -33,12 +33,9 @@ func refusedBy(t testing.TB, tr transport, authority string) *websocket.Handshak
 // A refusal passes with status, fields and content; one that would accept the
 // socket where it arrives does not.
 func TestProxyPassesRefusals(t *testing.T) {
-	var failure atomic.Value // what the proxy says of it
-	watch := func(p *negotiate.ReverseProxy) {
-		p.Observer = func(e negotiate.ProxyEvent) { failure.Store(fmt.Sprint(e.Err)) }
-	}
-	onProxiesOf(t, watch, func(t *testing.T, tr transport) {
-		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		var failure atomic.Value // what the proxy says of it
+		target := tr.hop.back.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
 			h.Set("X-Why", "because")
 			h.Set("Set-Cookie", "a=b")
@@ -59,6 +56,9 @@ func TestProxyPassesRefusals(t *testing.T) {
 				}
 			}
 		}))
+		authority := tr.hop.via(t, target, func(p *negotiate.ReverseProxy) {
+			p.Observer = func(e negotiate.ProxyEvent) { failure.Store(fmt.Sprint(e.Err)) }
+		})
 		for ask, want := range map[string]int{"403": 403, "307": 307, "426": 426, "200": 502} {
 			if ask == "426" && tr.bootstrap != websocket.HTTP1 {
 				want = 400
@@ -149,7 +149,7 @@ func TestRFC9931ProxyForwardsNothingBeforeTheAnswer(t *testing.T) {
 // A client's bytes in the same segment as its request are not lost when the
 // backend accepts.
 func TestH117ProxyKeepsEarlyBytes(t *testing.T) {
-	onProxiesOf(t, nil, func(t *testing.T, tr transport) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
 		if tr.bootstrap != websocket.HTTP1 || tr.tls {
 			t.Skip("bytes in the same segment are HTTP/1.1's")
 		}
@@ -290,10 +290,10 @@ func TestProxyMultiplexesClients(t *testing.T) {
 // Ordinary requests pass with content and trailers; an Upgrade to another
 // protocol is an ordinary request.
 func TestProxyOrdinaryRequests(t *testing.T) {
-	onProxiesOf(t, nil, func(t *testing.T, tr transport) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.Empty(t, r.Header["Upgrade"])
-			assert.EqualValues(t, tr.behind.bootstrap, r.ProtoMajor)
+			assert.EqualValues(t, tr.hop.back.bootstrap, r.ProtoMajor)
 			body, err := io.ReadAll(r.Body)
 			assert.NoError(t, err)
 			w.WriteHeader(http.StatusTeapot)

@@ -253,6 +253,7 @@ func rawListenH2(overTLS bool) func(testing.TB, func(rawStream)) string {
 				if o := offer(t); o != "" {
 					fields = append(fields, "sec-websocket-extensions", o)
 				}
+				s.locked(func() { s.fr.WriteGoAway(1, http2.ErrCodeNo, nil) }) // the next socket gets a connection of its own
 				s.headers(false, fields...)
 				f(s)
 			case <-done:

@@ -79,8 +79,7 @@ func TestMessagesBeforeABreachAreDelivered(t *testing.T) {
 			wantEnd(t, err, 1002, false)
 			h.peer.WantFrame(t, frame.Pong, "before", "a ping before the breach is answered")
 			h.peer.WantClose(t, 1002, "and the one behind it is not")
-			h.peer.WantEOF(t, "END")
-			require.NoError(t, h.raw.CloseWrite())
+			h.wantEndOfRefusal(t, "END")
 		}
 	})
 }

@@ -257,7 +257,7 @@ func TestC11AbortIsTheTransportsReset(t *testing.T) {
 			require.NoError(t, ends[0].CloseNow())
 			_, _, err := ends[1].Read(soon(t))
 			wantEnd(t, err, 1006, true)
-			wantReset(t, tr.bootstrap, err)
+			wantReset(t, ends[1].Bootstrap(), err)
 			assert.Error(t, ends[1].Write(soon(t), websocket.MessageText, nil))
 		}
 		for _, ends := range neighbour.ends() {

@@ -41,7 +41,7 @@ func TestTinyMessages(t *testing.T) {
 		}
 		return nil
 	}
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		p, ctx := tr.connect(t, nil, nil), soon(t)
 		for _, done := range []<-chan error{
 			begin(func() error { return send(ctx, p.server) }), begin(func() error { return send(ctx, p.client) }),
@@ -117,7 +117,7 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 	}
 	limits := quick
 	limits.ControlBurst = 1 << 20 // on a slow machine the pings are a flood
-	onEachPath(t, func(t *testing.T, tr transport) {
+	onEach(t, func(t *testing.T, tr transport) {
 		for round, e := range endings {
 			p := tr.connect(t, &websocket.AcceptOptions{Limits: limits, Compression: deflate}, &websocket.DialOptions{Limits: limits, Compression: deflate})
 			var results []<-chan error
@@ -133,7 +133,7 @@ func TestOP08EverythingAtOnce(t *testing.T) {
 				err := <-result
 				var ce *websocket.CloseError
 				require.ErrorAs(t, err, &ce)
-				if tr.behind != nil && tr.behind.bootstrap == websocket.HTTP1 && ce.Code == websocket.StatusServiceRestart {
+				if tr.hop != nil && tr.hop.back.bootstrap == websocket.HTTP1 && ce.Code == websocket.StatusServiceRestart {
 					// A TCP reset is an END to a proxy that was writing.
 					continue
 				}
