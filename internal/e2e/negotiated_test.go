@@ -30,11 +30,7 @@ func (tr transport) negotiated(t testing.TB) transport {
 		return d.Dial(ctx, url, &pooled)
 	}
 	tr.listen = func(t testing.TB, h http.Handler) string {
-		s := serveNegotiated(t, h, tr.tls)
-		if tr.bootstrap == websocket.HTTP3 {
-			return s.udp
-		}
-		return s.tcp
+		return serveNegotiated(t, h, tr.tls).authority(tr.bootstrap)
 	}
 	return tr
 }
@@ -89,13 +85,18 @@ func serveNegotiated(t testing.TB, h http.Handler, secure bool, options ...func(
 	return s
 }
 
+// authority returns where the server is to be had over a bootstrap.
+func (s *negotiatedServer) authority(b websocket.Bootstrap) string {
+	if b == websocket.HTTP3 {
+		return s.udp
+	}
+	return s.tcp
+}
+
 // url returns the URL of a socket over a bootstrap.
 func (s *negotiatedServer) url(b websocket.Bootstrap) string {
-	switch {
-	case s.udp == "":
+	if s.udp == "" {
 		return "ws://" + s.tcp + "/socket"
-	case b == websocket.HTTP3:
-		return "wss://" + s.udp + "/socket"
 	}
-	return "wss://" + s.tcp + "/socket"
+	return "wss://" + s.authority(b) + "/socket"
 }

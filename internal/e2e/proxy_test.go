@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"sync/atomic"
 	"testing"
 
 	"github.com/wsmux/websocket"
@@ -82,12 +79,4 @@ func (tr transport) scheme() string {
 		return "https"
 	}
 	return "http"
-}
-
-// countDials returns a DialContext that counts its calls.
-func countDials(n *atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		n.Add(1)
-		return new(net.Dialer).DialContext(ctx, network, addr)
-	}
 }

@@ -46,48 +46,45 @@ func TestProxyTellsClientsOfALostBackend(t *testing.T) {
 	})
 }
 
+// proxyOn serves a proxy to handlers by a negotiate.Server, and returns that and the
+// proxy's authority.
+func (tr transport) proxyOn(t testing.TB, h http.Handler) (s *negotiatedServer, authority string) {
+	back := tr.hop.back
+	s = serveNegotiated(t, reverseProxy(newDialer(t, back.bootstrap), back, back.listen(t, h)), tr.tls)
+	return s, s.authority(tr.bootstrap)
+}
+
 // The server that is shut down with the proxy's sockets says goodbye to both
 // sides.
 func TestOP01ProxyShutsDown(t *testing.T) {
-	for _, front := range []websocket.Bootstrap{websocket.HTTP1, websocket.HTTP2, websocket.HTTP3} {
-		for _, back := range transports {
-			t.Run(front.String()+" to "+back.name, func(t *testing.T) {
-				wstest.NoLeaks(t)
-				ended := make(chan error, 2)
-				authority := back.listen(t, back.handler(t, nil, func(c *websocket.Conn) {
-					_, _, err := c.Read(context.Background())
-					ended <- err
-				}))
-				proxy := reverseProxy(newDialer(t, back.bootstrap), back, authority)
-				s := serveNegotiated(t, proxy, true)
-				client := newDialer(t, front)
-				c, _, err := client.Dial(soon(t), s.url(front), &websocket.DialOptions{Limits: quick})
-				require.NoError(t, err)
-				closed := begin(func() error { _, _, err := c.Read(context.Background()); return err })
-				require.NoError(t, s.Shutdown(soon(t)))
-				wantEnd(t, <-closed, websocket.StatusGoingAway, true)
-				wantEnd(t, <-ended, websocket.StatusGoingAway, true)
-			})
-		}
-	}
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		ended := make(chan error, 2)
+		s, authority := tr.proxyOn(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			_, _, err := c.Read(context.Background())
+			ended <- err
+		}))
+		c := tr.mustDial(t, authority, nil)
+		closed := begin(func() error { _, _, err := c.Read(context.Background()); return err })
+		require.NoError(t, s.Shutdown(soon(t)))
+		wantEnd(t, <-closed, websocket.StatusGoingAway, true)
+		wantEnd(t, <-ended, websocket.StatusGoingAway, true)
+	})
 }
 
 // The server's Close cuts proxied sockets on both sides.
 func TestProxyServerCloseCutsBothSides(t *testing.T) {
-	wstest.NoLeaks(t)
-	back := transportNamed("h2c")
-	ended := make(chan error, 1)
-	authority := back.listen(t, back.handler(t, nil, func(c *websocket.Conn) {
-		_, _, err := c.Read(context.Background())
-		ended <- err
-	}))
-	s := serveNegotiated(t, reverseProxy(newDialer(t, back.bootstrap), back, authority), true)
-	c, _, err := newDialer(t, websocket.HTTP2).Dial(soon(t), s.url(websocket.HTTP2), nil)
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
-	_, _, err = c.Read(soon(t))
-	wantEnd(t, err, websocket.StatusAbnormalClosure, true)
-	wantEnd(t, <-ended, websocket.StatusAbnormalClosure, true)
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		ended := make(chan error, 1)
+		s, authority := tr.proxyOn(t, tr.handler(t, nil, func(c *websocket.Conn) {
+			_, _, err := c.Read(context.Background())
+			ended <- err
+		}))
+		c := tr.mustDial(t, authority, nil)
+		require.NoError(t, s.Close())
+		_, _, err := c.Read(soon(t))
+		wantEnd(t, err, websocket.StatusAbnormalClosure, true)
+		wantEnd(t, <-ended, websocket.StatusAbnormalClosure, true)
+	})
 }
 
 // A socket on which nothing moves is ended with 1001 on both sides.
@@ -150,46 +147,42 @@ func TestProxyCutsStalledClients(t *testing.T) {
 // A connection that carries many sockets to a backend, and is lost, ends all of
 // them with 1012.
 func TestC9ProxyLosesABackendsConnection(t *testing.T) {
-	for _, name := range []string{"h2", "h3"} {
-		t.Run(name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			back, front := transportNamed(name), transportNamed("h1")
-			s := serveNegotiated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := negotiate.Accept(w, r, nil)
-				if assert.NoError(t, err) {
-					_, _, err := c.Read(context.Background())
-					assert.Error(t, err)
-				}
-			}), true)
-			authority := s.tcp
-			if back.bootstrap == websocket.HTTP3 {
-				authority = s.udp
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		back := tr.hop.back
+		if back.bootstrap == websocket.HTTP1 {
+			t.Skip("on HTTP/1.1 a socket is its connection, and the server's end of it a reset")
+		}
+		s := serveNegotiated(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := negotiate.Accept(w, r, nil)
+			if assert.NoError(t, err) {
+				_, _, err := c.Read(context.Background())
+				assert.Error(t, err)
 			}
-			events := make(chan negotiate.ProxyEvent, 6)
-			proxy := reverseProxy(newDialer(t, back.bootstrap), back, authority)
-			proxy.Observer = func(e negotiate.ProxyEvent) { events <- e }
-			at := front.listen(t, proxy)
-			var clients []*websocket.Conn
-			for range 3 {
-				clients = append(clients, front.mustDial(t, at, nil))
-				e := <-events
-				assert.True(t, e.Opened && !e.Ended)
-				assert.Equal(t, websocket.HTTP1, e.Front)
-				assert.Equal(t, back.bootstrap, e.Back)
-				assert.Equal(t, "https://"+authority, e.Backend)
-			}
-			require.NoError(t, s.Close())
-			for _, c := range clients {
-				_, _, err := c.Read(soon(t))
-				wantEnd(t, err, websocket.StatusServiceRestart, true)
-			}
-			for range clients {
-				e := <-events
-				assert.True(t, e.Opened && e.Ended)
-				assert.Error(t, e.Err)
-			}
+		}), back.tls)
+		events := make(chan negotiate.ProxyEvent, 6)
+		at := tr.hop.via(t, s.authority(back.bootstrap), func(p *negotiate.ReverseProxy) {
+			p.Observer = func(e negotiate.ProxyEvent) { events <- e }
 		})
-	}
+		var clients []*websocket.Conn
+		for range 3 {
+			clients = append(clients, tr.mustDial(t, at, nil))
+			e := <-events
+			assert.True(t, e.Opened && !e.Ended)
+			assert.Equal(t, tr.bootstrap, e.Front)
+			assert.Equal(t, back.bootstrap, e.Back)
+			assert.Equal(t, back.origin(s.authority(back.bootstrap)), e.Backend)
+		}
+		require.NoError(t, s.Close())
+		for _, c := range clients {
+			_, _, err := c.Read(soon(t))
+			wantEnd(t, err, websocket.StatusServiceRestart, true)
+		}
+		for range clients {
+			e := <-events
+			assert.True(t, e.Opened && e.Ended)
+			assert.Error(t, e.Err)
+		}
+	})
 }
 
 // After a closing handshake the observer hears of no error, and of every byte.

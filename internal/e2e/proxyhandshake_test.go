@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
+	"golang.org/x/net/http2"
 )
 
 // refusedBy dials and wants a refusal.
@@ -88,7 +90,7 @@ func TestProxyCutsLongRefusals(t *testing.T) {
 	wstest.NoLeaks(t)
 	for _, back := range transports {
 		t.Run(back.name, func(t *testing.T) {
-			front := transportNamed("h1").through(t, back, nil)
+			front := transportNamed("h1").through(t, back, nil) // the one whose answers are read by hand
 			authority := front.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusForbidden)
 				_, _ = w.Write(random(1, 100_000))
@@ -171,50 +173,45 @@ func TestH117ProxyKeepsEarlyBytes(t *testing.T) {
 	})
 }
 
+// babble serves on a transport what is no answer to a request, until the test ends.
+func (tr transport) babble(t testing.TB) string {
+	switch tr.bootstrap {
+	case websocket.HTTP1:
+		return acceptTCP(t, alpnH1(tr.tls), func(nc net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(nc))
+			_, _ = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n")
+		})
+	case websocket.HTTP2:
+		return acceptTCP(t, alpnH2(tr.tls), func(nc net.Conn) {
+			_, _ = io.ReadFull(nc, make([]byte, len(http2.ClientPreface)))
+			_, _ = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\n\r\n") // a frame of 4 MiB
+		})
+	}
+	return tr.listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler) // a reset
+	}))
+}
+
 // 502 for a backend that cannot be reached or answers nonsense, 504 for one that
 // does not answer, 503 for one socket too many.
 func TestProxyGatewayErrors(t *testing.T) {
-	for _, front := range transports {
-		t.Run(front.name, func(t *testing.T) {
-			wstest.NoLeaks(t)
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		back := tr.hop.back
+		status := func(authority string, timeout time.Duration) int {
+			return refusedBy(t, tr, tr.hop.via(t, authority, func(p *negotiate.ReverseProxy) { p.HandshakeTimeout = timeout })).Status
+		}
+		assert.Equal(t, http.StatusGatewayTimeout, status(back.silent(t), 200*time.Millisecond))
+		assert.Equal(t, http.StatusBadGateway, status(back.babble(t), patience))
+		if back.bootstrap != websocket.HTTP3 { // UDP does not say that nobody is there
 			gone := listener(t)
 			require.NoError(t, gone.Close())
-			silent := listener(t)
-			defer silent.Close() // accepts, in the kernel, and says nothing
-			nonsense := listener(t)
-			defer nonsense.Close()
-			go func() {
-				for {
-					nc, err := nonsense.Accept()
-					if err != nil {
-						return
-					}
-					http.ReadRequest(bufio.NewReader(nc))
-					io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n")
-					nc.Close()
-				}
-			}()
-			for authority, want := range map[string]int{
-				gone.Addr().String():     http.StatusBadGateway,
-				silent.Addr().String():   http.StatusGatewayTimeout,
-				nonsense.Addr().String(): http.StatusBadGateway,
-			} {
-				proxy := reverseProxy(newDialer(t, websocket.HTTP1), transportNamed("h1"), authority)
-				proxy.HandshakeTimeout = 200 * time.Millisecond
-				if want == http.StatusBadGateway {
-					proxy.HandshakeTimeout = patience
-				}
-				assert.Equal(t, want, refusedBy(t, front, front.listen(t, proxy)).Status)
-			}
-			back := transportNamed("h2c")
-			full := reverseProxy(newDialer(t, back.bootstrap), back, back.listen(t, back.handler(t, nil, echo)))
-			full.MaxSockets = 1
-			authority := front.listen(t, full)
-			c := front.mustDial(t, authority, nil)
-			assert.Equal(t, http.StatusServiceUnavailable, refusedBy(t, front, authority).Status)
-			require.NoError(t, c.Close(soon(t), 1000, ""))
-		})
-	}
+			assert.Equal(t, http.StatusBadGateway, status(gone.Addr().String(), patience))
+		}
+		full := tr.hop.via(t, back.listen(t, tr.handler(t, nil, echo)), func(p *negotiate.ReverseProxy) { p.MaxSockets = 1 })
+		c := tr.mustDial(t, full, nil)
+		assert.Equal(t, http.StatusServiceUnavailable, refusedBy(t, tr, full).Status)
+		require.NoError(t, c.Close(soon(t), 1000, ""))
+	})
 }
 
 // What the backend is told of the client, and of the origin.
@@ -223,68 +220,72 @@ func TestProxyForwardedFields(t *testing.T) {
 		header http.Header
 		host   string
 	}
-	for _, front := range transports {
-		t.Run(front.name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			back := transportNamed("h2c")
-			asked := make(chan seen, 1)
-			target := back.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked <- seen{r.Header, r.Host}
-				w.WriteHeader(http.StatusForbidden)
-			}))
-			proxy := &negotiate.ReverseProxy{
-				Rewrite: func(pr *httputil.ProxyRequest) {
-					pr.SetURL(&url.URL{Scheme: "http", Host: target})
-					pr.SetXForwarded()
-				},
-				Dialer: newDialer(t, websocket.HTTP2), Forwarded: true, RewriteOrigin: true,
-			}
-			authority := front.listen(t, proxy)
-			for origin, want := range map[string]string{
-				front.origin(authority): "http://" + target,
-				"https://evil.example":  "https://evil.example",
-			} {
-				_, _, err := front.tryDial(soon(t), authority, &websocket.DialOptions{Header: http.Header{
-					"Origin": {origin}, "Forwarded": {"for=liar"}, "X-Forwarded-For": {"liar"}, "X-Kept": {"yes"},
-				}})
-				require.Error(t, err)
-				s := <-asked
-				assert.Equal(t, target, s.host)
-				assert.Equal(t, want, s.header.Get("Origin"))
-				assert.Equal(t, "127.0.0.1", s.header.Get("X-Forwarded-For"))
-				assert.Equal(t, authority, s.header.Get("X-Forwarded-Host"))
-				scheme, _, _ := strings.Cut(front.origin(authority), ":")
-				assert.Equal(t, scheme, s.header.Get("X-Forwarded-Proto"))
-				assert.Equal(t, `for=127.0.0.1;proto=`+scheme+`;host="`+authority+`"`, s.header.Get("Forwarded"))
-				assert.Equal(t, "yes", s.header.Get("X-Kept"))
-				assert.Empty(t, s.header["Sec-Websocket-Key"])
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		back := tr.hop.back
+		asked := make(chan seen, 1)
+		target := back.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked <- seen{r.Header, r.Host}
+			w.WriteHeader(http.StatusForbidden)
+		}))
+		authority := tr.hop.via(t, target, func(p *negotiate.ReverseProxy) {
+			p.Forwarded = true
+			p.Rewrite = func(pr *httputil.ProxyRequest) {
+				pr.SetURL(&url.URL{Scheme: back.scheme(), Host: target})
+				pr.SetXForwarded()
 			}
 		})
-	}
+		for origin, want := range map[string]string{
+			tr.origin(authority):   back.origin(target),
+			"https://evil.example": "https://evil.example",
+		} {
+			_, _, err := tr.tryDial(soon(t), authority, &websocket.DialOptions{Header: http.Header{
+				"Origin": {origin}, "Forwarded": {"for=liar"}, "X-Forwarded-For": {"liar"}, "X-Kept": {"yes"},
+			}})
+			require.Error(t, err)
+			s := <-asked
+			assert.Equal(t, target, s.host)
+			assert.Equal(t, want, s.header.Get("Origin"))
+			assert.Equal(t, "127.0.0.1", s.header.Get("X-Forwarded-For"))
+			assert.Equal(t, authority, s.header.Get("X-Forwarded-Host"))
+			assert.Equal(t, tr.scheme(), s.header.Get("X-Forwarded-Proto"))
+			assert.Equal(t, `for=127.0.0.1;proto=`+tr.scheme()+`;host="`+authority+`"`, s.header.Get("Forwarded"))
+			assert.Equal(t, "yes", s.header.Get("X-Kept"))
+			keys := 0
+			if back.bootstrap == websocket.HTTP1 {
+				keys = 1 // the proxy's own
+			}
+			assert.Len(t, s.header["Sec-Websocket-Key"], keys)
+		}
+	})
 }
 
-// Sockets of many clients share the backend's connection.
+// Sockets of many clients share a connection to the backend, where one can carry
+// them.
 func TestProxyMultiplexesClients(t *testing.T) {
-	for _, name := range []string{"h2", "h2c"} {
-		t.Run(name, func(t *testing.T) {
-			wstest.NoLeaks(t)
-			back, front := transportNamed(name), transportNamed("h1")
-			var conns atomic.Int32
-			d := newDialer(t, back.bootstrap)
-			d.DialContext = countDials(&conns)
-			authority := front.listen(t, reverseProxy(d, back, back.listen(t, back.handler(t, nil, echo))))
-			var clients []*websocket.Conn
-			for range 20 {
-				clients = append(clients, front.mustDial(t, authority, nil))
-			}
-			for _, c := range clients {
-				require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("shared")))
-				wantMessage(t, c, websocket.MessageText, []byte("shared"))
-				require.NoError(t, c.Close(soon(t), 1000, ""))
-			}
-			assert.EqualValues(t, 1, conns.Load())
-		})
-	}
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		const sockets = 20
+		var conns sync.Map // by the address they come from
+		serve := tr.handler(t, nil, echo)
+		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conns.Store(r.RemoteAddr, true)
+			serve.ServeHTTP(w, r)
+		}))
+		var clients []*websocket.Conn
+		for range sockets {
+			clients = append(clients, tr.mustDial(t, authority, nil))
+		}
+		for _, c := range clients {
+			require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("shared")))
+			wantMessage(t, c, websocket.MessageText, []byte("shared"))
+			require.NoError(t, c.Close(soon(t), 1000, ""))
+		}
+		n, want := 0, 1
+		if tr.hop.back.bootstrap == websocket.HTTP1 {
+			want = sockets
+		}
+		conns.Range(func(any, any) bool { n++; return true })
+		assert.Equal(t, want, n)
+	})
 }
 
 // Ordinary requests pass with content and trailers; an Upgrade to another
