@@ -9,6 +9,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/interop/autobahn"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
 // categories are 1 to 10 of the Autobahn table; with -short without the one of
@@ -47,8 +48,14 @@ func TestAutobahnIsTheSameThroughABridge(t *testing.T) {
 			want := verdicts(websocket.HTTP1, autobahn.OpenHTTP1(s.tcp, config))
 			require.Greater(t, len(want), 200)
 			for b, open := range map[websocket.Bootstrap]autobahn.Opener{websocket.HTTP2: h2.Open, websocket.HTTP3: h3.Open} {
+				same := 0
 				for id, got := range verdicts(b, open) {
-					assert.Equal(t, want[id], got, "case %s over %v", id, b)
+					if assert.Equal(t, want[id], got, "case %s over %v", id, b) {
+						same++
+					}
+				}
+				if !testing.Short() {
+					libraryNamed(name).row(b).Record(t, "Autobahn 1–10", matrix.Result(fmt.Sprintf("%d of %d as over h1", same, len(want))))
 				}
 			}
 		})

@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -141,14 +143,15 @@ func each(t *testing.T, test func(t *testing.T, l library, c *client)) {
 
 func TestShortMatrix(t *testing.T) {
 	each(t, func(t *testing.T, l library, c *client) {
-		t.Run("bootstrap", func(t *testing.T) {
+		row := l.row(c.bootstrap)
+		row.Run(t, matrix.Bootstrap, func(t *testing.T) {
 			conn, resp := c.open(t, doEcho, &websocket.DialOptions{Subprotocols: []string{"first", "second"}})
 			assert.Equal(t, "second", conn.Subprotocol())
 			assert.Equal(t, []string{"a=b"}, resp.Header["Set-Cookie"])
 			wantEcho(t, conn, websocket.MessageText, []byte("through"))
 			c.end(t, conn)
 		})
-		t.Run("echo", func(t *testing.T) {
+		row.Run(t, matrix.Echo, func(t *testing.T) {
 			conn, _ := c.open(t, doEcho, nil)
 			for _, n := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20} {
 				if n == 0 && l.name == "x-net" {
@@ -159,8 +162,9 @@ func TestShortMatrix(t *testing.T) {
 			}
 			c.end(t, conn)
 		})
-		t.Run("fragments", func(t *testing.T) {
+		row.Run(t, matrix.Fragments, func(t *testing.T) {
 			if l.name == "x-net" {
+				row.Record(t, matrix.Fragments, matrix.None)
 				t.Skip("x/net/websocket does not put fragments together")
 			}
 			conn, _ := c.open(t, doEcho, nil)
@@ -177,14 +181,14 @@ func TestShortMatrix(t *testing.T) {
 			assert.True(t, bytes.Equal(p, q))
 			c.end(t, conn)
 		})
-		t.Run("ping", func(t *testing.T) {
+		row.Run(t, matrix.Ping, func(t *testing.T) {
 			conn, _ := c.open(t, doEcho, nil)
 			for range 10 {
 				require.NoError(t, conn.Ping(soon(t)))
 			}
 			c.end(t, conn)
 		})
-		t.Run("deflate", func(t *testing.T) {
+		row.Run(t, matrix.Deflate, func(t *testing.T) {
 			conn, resp := c.open(t, doEcho, &websocket.DialOptions{Compression: &websocket.Compression{
 				ServerContextTakeover: true, ClientContextTakeover: true, Threshold: -1,
 			}})
@@ -196,10 +200,25 @@ func TestShortMatrix(t *testing.T) {
 				s := conn.Stats()
 				assert.Less(t, s.CompressedWritten, s.DeflatedWritten/5)
 				assert.Positive(t, s.CompressedRead)
+			} else {
+				row.Record(t, matrix.Deflate, matrix.None) // as it is used here
 			}
 			c.end(t, conn)
 		})
-		t.Run("close by server", func(t *testing.T) {
+		row.Run(t, matrix.CloseClient, func(t *testing.T) {
+			conn, _ := c.open(t, doEcho, nil)
+			reason := strings.Repeat("why ", 30) + "not"
+			err := conn.Close(soon(t), endCode, reason)
+			ended := <-c.site.ended
+			if l.silent {
+				row.Record(t, matrix.CloseClient, "silent") // x/net/websocket neither tells nor answers
+				return
+			}
+			require.NoError(t, err)
+			assert.ErrorContains(t, ended, fmt.Sprint(endCode))
+			assert.ErrorContains(t, ended, reason)
+		})
+		row.Run(t, matrix.CloseServer, func(t *testing.T) {
 			conn, _ := c.open(t, doClose, nil)
 			require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("now")))
 			_, _, err := conn.Read(soon(t))
@@ -211,24 +230,22 @@ func TestShortMatrix(t *testing.T) {
 			}
 			<-c.site.ended
 		})
-		t.Run("reset by client", func(t *testing.T) {
+		row.Run(t, matrix.ResetClient, func(t *testing.T) {
 			conn, _ := c.open(t, doEcho, nil)
 			wantEcho(t, conn, websocket.MessageText, []byte("still here"))
 			require.NoError(t, conn.CloseNow())
 			assert.Error(t, <-c.site.ended)
 		})
-		t.Run("reset by server", func(t *testing.T) {
+		row.Run(t, matrix.ResetServer, func(t *testing.T) {
 			conn, _ := c.open(t, doCut, nil)
 			require.NoError(t, conn.Write(soon(t), websocket.MessageText, []byte("now")))
 			_, _, err := conn.Read(soon(t))
 			var ce *websocket.CloseError
 			require.ErrorAs(t, err, &ce)
-			if !l.silent { // x/net/websocket closes with 1000 by itself
-				assert.Equal(t, websocket.StatusAbnormalClosure, ce.Code)
-			}
+			assert.Equal(t, websocket.StatusAbnormalClosure, ce.Code)
 			<-c.site.ended
 		})
-		t.Run("20 sockets", func(t *testing.T) {
+		row.Run(t, matrix.Twenty, func(t *testing.T) {
 			c.site.remotes.Clear()
 			var all []*websocket.Conn
 			for range 20 {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"net/http"
 	"unicode/utf8"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	gorilla "github.com/gorilla/websocket"
 	"github.com/lxzan/gws"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/interop/internal/matrix"
 	xnet "golang.org/x/net/websocket"
 )
 
@@ -49,6 +52,11 @@ var libraries = []library{
 	{name: "gobwas", serve: serveGobwas},
 	{name: "gws", deflate: true, serve: serveGws},
 	{name: "x-net", silent: true, serve: serveXNet},
+}
+
+// row is the library's row in the matrix: behind a Bridge, but on HTTP/1.1.
+func (l library) row(b websocket.Bootstrap) matrix.Row {
+	return matrix.Row{Peer: l.name + " behind Bridge", Role: matrix.Server, Transport: fmt.Sprint("h", int(b))}
 }
 
 func libraryNamed(name string) library {
