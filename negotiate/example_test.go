@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h1upgrade"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -139,6 +142,101 @@ func ExampleReconnector() {
 	// socket 2: hello
 	// socket 3: hello
 	// <nil>
+}
+
+// A handler that knows HTTP/1.1 only, as those of older libraries do, with a client
+// that comes by HTTP/2.
+func ExampleBridge() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println("the handler sees", r.Method, "by", r.Proto, "with Upgrade:", r.Header.Get("Upgrade"))
+		conn, err := h1upgrade.Accept(w, r, nil) // or gorilla's Upgrade, coder's Accept, …
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		conn.Write(r.Context(), websocket.MessageText, []byte("hello"))
+		conn.Close(r.Context(), websocket.StatusNormalClosure, "")
+	})
+	srv := &negotiate.Server{Handler: negotiate.Bridge(mux), UnencryptedHTTP2: true}
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go srv.Serve(l)
+
+	ctx := context.Background()
+	dialer := &negotiate.Dialer{Policy: negotiate.Only(websocket.HTTP2)}
+	defer dialer.Close()
+	conn, _, err := dialer.Dial(ctx, "ws://"+l.Addr().String()+"/ws", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	_, p, err := conn.Read(ctx)
+	fmt.Printf("the client reads %s over %v, %v\n", p, conn.Bootstrap(), err)
+	// Output:
+	// the handler sees GET by HTTP/1.1 with Upgrade: websocket
+	// the client reads hello over HTTP/2, <nil>
+}
+
+// A proxy with HTTP/1.1 and HTTP/2 in front, whose clients share a connection to a
+// backend over HTTP/2.
+func ExampleReverseProxy() {
+	backend := &negotiate.Server{Handler: http.HandlerFunc(echoHandler), UnencryptedHTTP2: true}
+	defer backend.Close()
+	behind, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go backend.Serve(behind)
+
+	target := &url.URL{Scheme: "http", Host: behind.Addr().String()}
+	toBackend := &negotiate.Dialer{Policy: negotiate.Prefer(websocket.HTTP2)}
+	defer toBackend.Close()
+	ended := make(chan negotiate.ProxyEvent, 1)
+	proxy := &negotiate.Server{UnencryptedHTTP2: true, Handler: &negotiate.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.SetURL(target)
+			pr.SetXForwarded()
+		},
+		Dialer: toBackend,
+		Observer: func(e negotiate.ProxyEvent) {
+			if e.Ended {
+				ended <- e
+			}
+		},
+	}}
+	defer proxy.Close()
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go proxy.Serve(front)
+
+	ctx := context.Background()
+	client := &negotiate.Dialer{Policy: negotiate.Only(websocket.HTTP1)}
+	conn, _, err := client.Dial(ctx, "ws://"+front.Addr().String(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	conn.Write(ctx, websocket.MessageText, []byte("hello"))
+	_, p, err := conn.Read(ctx)
+	fmt.Printf("%s, %v\n", p, err)
+	fmt.Println(conn.Close(ctx, websocket.StatusNormalClosure, ""))
+	e := <-ended
+	fmt.Println(e.Front, "in front,", e.Back, "behind, ended with", e.Err)
+	// Output:
+	// hello, <nil>
+	// <nil>
+	// HTTP/1.1 in front, HTTP/2 behind, ended with <nil>
 }
 
 // A plain http.Server that says goodbye to its sockets, and an Observer that hears
