@@ -54,11 +54,10 @@ type joint struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	farewell
-	watch    *time.Timer // for idleness, and for buffers held in vain
-	ending   *time.Timer // from the first sign of the end; nil before
-	isCut    bool        // everything was given up
-	wasReset bool        // the backend's stream, as seen in writing
-	err      error       // the first thing that went wrong
+	watch  *time.Timer // for idleness, and for buffers held in vain
+	ending *time.Timer // from the first sign of the end; nil before
+	isCut  bool        // everything was given up
+	err    error       // the first thing that went wrong
 }
 
 // A farewell is a Close frame that the client is to get from us.
@@ -118,9 +117,6 @@ func (j *joint) pumpUp() {
 		if !j.has(&j.down.closed) {
 			j.begin(err)
 		}
-		if isReset(j.back, err) {
-			j.set(&j.wasReset) // TCP says so once only: reading it is an END then
-		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			j.say(websocket.StatusInternalError, "backend stalled")
 			_ = j.back.Abort()
@@ -134,7 +130,7 @@ func (j *joint) pumpUp() {
 		// as browsers do when they have got what they wanted. The server ends
 		// first (RFC 6455 §7.1.1).
 		j.await(&j.down.ended)
-	case err != io.EOF:
+	case err != io.EOF || j.wasReset(p, &j.down, err):
 		j.begin(err)
 		j.cut()
 	}
@@ -161,7 +157,7 @@ func (j *joint) pumpDown() {
 	case p.frames.closed:
 	case err == io.EOF && j.has(&j.up.ended):
 		// The backend's answer to an END without Close.
-	case (isReset(j.back, err) || j.has(&j.wasReset)) && !j.hasFarewell():
+	case !j.hasFarewell() && j.wasReset(p, &j.up, err):
 		j.begin(err)
 		j.cut()
 	default:
@@ -276,7 +272,7 @@ func (j *joint) bid() (bool, error) {
 	b := frame.Header{Fin: true, Opcode: frame.Close, Length: int64(len(body))}.Append(nil)
 	j.down.frames.closed, j.down.own = true, true
 	j.set(&j.down.closed)
-	_, err = j.down.write(append(b, body...))
+	_, err = j.write(&j.down, append(b, body...))
 	return true, err
 }
 

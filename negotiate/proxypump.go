@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -37,8 +38,10 @@ type pump struct {
 	bytes   atomic.Int64 // passed on; anybody may look
 
 	// Guarded by the joint's lock.
-	closed bool // a Close frame has passed
-	ended  bool // nothing more comes
+	closed  bool   // a Close frame has passed
+	ended   bool   // nothing more comes
+	writes  uint64 // begun and ended: odd while one is in progress
+	refused bool   // a write was told by TCP that the destination had been reset
 }
 
 // A side is the end of a pump at which something went wrong.
@@ -87,7 +90,7 @@ func (j *joint) copy(p *pump) (side, error) {
 func (j *joint) pass(p *pump, b []byte) error {
 	bidding := p == &j.down && j.hasFarewell()
 	b = b[:p.frames.follow(b, bidding)]
-	n, err := p.write(b)
+	n, err := j.write(p, b)
 	p.bytes.Add(int64(n))
 	if p.frames.closed && !p.own {
 		j.set(&p.closed)
@@ -136,7 +139,7 @@ func (j *joint) drain(p *pump) error {
 
 // write writes b within the time for a peer that takes nothing. The deadline is
 // moved now and then, not with each write.
-func (p *pump) write(b []byte) (int, error) {
+func (j *joint) write(p *pump, b []byte) (int, error) {
 	if p.stall > 0 {
 		if now := time.Now(); now.Sub(p.armed) > p.stall/4 {
 			p.armed = now
@@ -145,7 +148,36 @@ func (p *pump) write(b []byte) (int, error) {
 			}
 		}
 	}
-	return p.to.Write(b)
+	j.mu.Lock()
+	p.writes++
+	j.mu.Unlock()
+	n, err := p.to.Write(b)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	p.writes++
+	if err != nil && p.to.Bootstrap() == websocket.HTTP1 && isReset(p.to, err) && !errors.Is(err, syscall.EPIPE) {
+		p.refused = true
+	}
+	j.changed.Broadcast()
+	return n, err
+}
+
+// wasReset says whether the source of a pump, whose input has ended with err, was
+// reset by its peer. TCP says so once only: if it has told a write, one of the other
+// pump's, the next read finds an end in order. EPIPE is none of that: it follows an
+// end that was one.
+func (j *joint) wasReset(p, other *pump, err error) bool {
+	if p.from.Bootstrap() != websocket.HTTP1 || isReset(p.from, err) {
+		return isReset(p.from, err)
+	}
+	j.begin(nil) // bounds what follows
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	// A write that is in progress comes back at once if the connection is no more.
+	for n := other.writes; n%2 == 1 && other.writes == n && !j.isCut; {
+		j.changed.Wait()
+	}
+	return other.refused
 }
 
 func (p *pump) buffer() []byte {

@@ -32,9 +32,9 @@ type (
 )
 
 // A transport is a bootstrap and what it runs on, or what a client and a server
-// have of two of them with a proxy between: dial and rawDial are then the one's in
-// front, accept is the one's behind, and a server that is listened for is behind
-// the proxy, which is where a client goes.
+// have of two of them with a proxy between: then dial and rawDial are the front's,
+// accept is the back's, and listen and rawListen serve behind a proxy and return
+// that one's authority.
 type transport struct {
 	name      string
 	bootstrap websocket.Bootstrap
@@ -161,8 +161,9 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// quick are limits with which a test does not wait for long.
-var quick = websocket.Limits{CloseTimeout: 2 * time.Second}
+// quick are limits with which a test does not wait for long, and which a closing
+// handshake keeps on a slow machine, with a proxy and an uproar in its way.
+var quick = websocket.Limits{CloseTimeout: 8 * time.Second}
 
 // A pair are the two ends of a socket over a real transport.
 type pair struct{ server, client *websocket.Conn }

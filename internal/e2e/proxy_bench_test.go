@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -96,41 +95,5 @@ func BenchmarkProxy(b *testing.B) {
 			b.StopTimer()
 			require.NoError(b, c.CloseNow())
 		})
-	}
-}
-
-// BenchmarkProxyIdle is what a socket that has nothing to say costs a process that
-// holds the client, the server and, if there is one, the proxy between them: the
-// difference is the proxy's share, connections included.
-func BenchmarkProxyIdle(b *testing.B) {
-	const sockets = 500
-	for _, name := range []string{"h1", "h2c", "h3"} {
-		tr := transportNamed(name)
-		for _, w := range []transport{tr, tr.through(b, tr, nil)} {
-			b.Run(w.name, func(b *testing.B) {
-				for range b.N {
-					limits := websocket.Limits{PingInterval: -1}
-					authority := w.listen(b, w.handler(b, &websocket.AcceptOptions{Limits: limits}, func(c *websocket.Conn) {
-						_, _, _ = c.Read(context.Background())
-					}))
-					var before, after runtime.MemStats
-					runtime.GC()
-					runtime.ReadMemStats(&before)
-					routines := runtime.NumGoroutine()
-					var all []*websocket.Conn
-					for range sockets {
-						all = append(all, w.mustDial(b, authority, &websocket.DialOptions{Limits: limits}))
-					}
-					runtime.GC()
-					runtime.ReadMemStats(&after)
-					b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/sockets, "heapB/socket")
-					b.ReportMetric(float64(after.StackInuse-before.StackInuse)/sockets, "stackB/socket")
-					b.ReportMetric(float64(runtime.NumGoroutine()-routines)/sockets, "goroutines/socket")
-					for _, c := range all {
-						_ = c.CloseNow()
-					}
-				}
-			})
-		}
 	}
 }

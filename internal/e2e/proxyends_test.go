@@ -206,6 +206,47 @@ func TestProxyObserver(t *testing.T) {
 	})
 }
 
+// A reset is a reset on the other side, also one that TCP tells the proxy while it
+// writes, and behind another proxy: never a backend that is lost in order.
+func TestC11ProxyKnowsAResetWhileItWrites(t *testing.T) {
+	limits := websocket.Limits{PingInterval: -1, CloseTimeout: 2 * time.Second}
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		accepted := make(chan *websocket.Conn, 1)
+		authority := tr.listen(t, tr.handler(t, &websocket.AcceptOptions{Limits: limits}, func(c *websocket.Conn) {
+			accepted <- c
+			<-t.Context().Done()
+		}))
+		if tr.name == "h1 to h1" {
+			authority = tr.hop.via(t, authority, nil)
+		}
+		for range 10 {
+			c := tr.mustDial(t, authority, &websocket.DialOptions{Limits: limits})
+			server := <-accepted
+			for _, ends := range (pair{server, c}).ends() {
+				_ = begin(func() error {
+					for {
+						if err := ends[0].Write(soon(t), websocket.MessageBinary, make([]byte, 3000)); err != nil {
+							return err
+						}
+					}
+				})
+			}
+			for range 20 {
+				_, _, err := server.Read(soon(t))
+				require.NoError(t, err)
+				_, _, err = c.Read(soon(t))
+				require.NoError(t, err)
+			}
+			require.NoError(t, server.CloseNow())
+			err := error(nil)
+			for err == nil {
+				_, _, err = c.Read(soon(t))
+			}
+			wantEnd(t, err, websocket.StatusAbnormalClosure, true)
+		}
+	})
+}
+
 // The bytes of both directions arrive as they were sent, whatever they are.
 func TestProxyPassesAnyBytes(t *testing.T) {
 	onProxies(t, nil, func(t *testing.T, tr transport) {
