@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
 
@@ -25,6 +26,10 @@ type census struct {
 	open    map[*connection]struct{}
 	tallies map[string]*tally // by TLS server name
 	numbers int               // the number of the latest connection
+
+	// Set before serving: the ports of the page's origin and of the one with
+	// HTTP/1.1 alone, which have the same routes.
+	port, http1Port int
 }
 
 // A tally is what clients did that asked for one TLS server name.
@@ -42,6 +47,9 @@ type connection struct {
 	protocol  string // of its requests, "" before the first
 	requests  int    // ordinary ones, so far
 	sockets   int    // open ones
+
+	// traffic returns its bytes so far; it does not need the mutex.
+	traffic func() traffic
 }
 
 func newCensus() *census {
@@ -52,8 +60,8 @@ func newCensus() *census {
 	}
 }
 
-// add enters an open connection.
-func (c *census) add(transport string) *connection {
+// add enters an open connection. bytes returns what it has carried so far.
+func (c *census) add(transport string, bytes func() traffic) *connection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.made[transport]++
@@ -62,6 +70,7 @@ func (c *census) add(transport string) *connection {
 		transport: transport,
 		id:        fmt.Sprintf("%s-%d", transport, c.made[transport]),
 		number:    c.numbers,
+		traffic:   bytes,
 	}
 	c.open[conn] = struct{}{}
 	return conn
@@ -85,15 +94,34 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := l.census.add("tcp")
-	return &countedConn{TCPConn: tc, connection: conn, leave: func() { l.census.remove(conn) }}, nil
+	cc := &countedConn{TCPConn: tc}
+	cc.connection = l.census.add("tcp", cc.traffic)
+	cc.leave = func() { l.census.remove(cc.connection) }
+	return cc, nil
 }
 
-// A countedConn is a connection that the census knows.
+// A countedConn is a connection that the census knows, and its bytes, TLS
+// included.
 type countedConn struct {
 	*net.TCPConn
 	connection *connection
 	leave      func()
+
+	received, sent atomic.Uint64
+}
+
+func (c *countedConn) traffic() traffic { return traffic{c.received.Load(), c.sent.Load()} }
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.received.Add(uint64(n))
+	return n, err
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	c.sent.Add(uint64(n))
+	return n, err
 }
 
 func (c *countedConn) Close() error {
@@ -168,7 +196,10 @@ func (c *census) connContext(ctx context.Context, nc net.Conn) context.Context {
 // quicContext is an h3connect.Server's ConnContext: it enters a QUIC connection,
 // until it ends, and its requests carry it in their context.
 func (c *census) quicContext(ctx context.Context, qc *quic.Conn) context.Context {
-	conn := c.add("quic")
+	conn := c.add("quic", func() traffic {
+		s := qc.ConnectionStats()
+		return traffic{s.BytesReceived, s.BytesSent}
+	})
 	context.AfterFunc(qc.Context(), func() { c.remove(conn) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,6 +235,24 @@ func (c *census) socket(conn *connection, protocol websocket.Bootstrap) (ended f
 		defer c.mu.Unlock()
 		conn.sockets--
 	}
+}
+
+// traffic returns the bytes that the open connections have carried so far.
+func (c *census) traffic() map[*connection]traffic {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bytes := make(map[*connection]traffic, len(c.open))
+	for conn := range c.open {
+		bytes[conn] = conn.traffic()
+	}
+	return bytes
+}
+
+// state returns the protocol of a connection's requests and its bytes so far.
+func (c *census) state(conn *connection) (protocol string, bytes traffic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return conn.protocol, conn.traffic()
 }
 
 // A population is the census at one moment.

@@ -28,14 +28,22 @@ type whereabouts struct {
 	Connection string `json:"connection"` // the server's name for it
 }
 
+// A document is what the page is made of.
+type document struct {
+	whereabouts
+	HTTP1 string // the origin that has HTTP/1.1 alone
+}
+
 // routes returns the demo's handler.
 func routes(c *census) http.Handler {
 	mux := http.NewServeMux()
+	l := &ledger{census: c}
+	l.handle(mux)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'self'; connect-src 'self' wss:; img-src data:; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy", "default-src 'self'; connect-src 'self' wss: https:; img-src data:; frame-ancestors 'none'")
 		// The error is the client's: it has gone.
-		_ = pageTemplate.Execute(w, whereaboutsOf(r, c))
+		_ = pageTemplate.Execute(w, document{whereaboutsOf(r, c), origin(r, c.http1Port)})
 	})
 	mux.HandleFunc("GET /page/{file}", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, page, "page/"+r.PathValue("file"))
@@ -47,19 +55,25 @@ func routes(c *census) http.Handler {
 		writeJSON(w, c.now())
 	})
 	// No method: sockets come by GET on HTTP/1.1 and by CONNECT on the others.
-	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { echo(w, r, c) })
-	return counted(mux, c)
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { echo(w, r, c, l) })
+	return counted(mux, c, l)
 }
 
 // counted enters requests that are not for sockets into the census, and says in
-// every response by which connection it goes.
-func counted(h http.Handler, c *census) http.Handler {
+// every response by which connection it goes. The page's origin may read the
+// other one's responses.
+func counted(h http.Handler, c *census, l *ledger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store") // so that every fetch is a request
+		if page := origin(r, c.port); r.Header.Get("Origin") == page {
+			w.Header().Set("Access-Control-Allow-Origin", page)
+			w.Header().Set("Access-Control-Expose-Headers", connectionHeader)
+		}
 		if conn := c.of(r); conn != nil {
 			w.Header().Set(connectionHeader, conn.id)
 			if r.URL.Path != "/echo" {
 				c.request(conn, websocket.Bootstrap(r.ProtoMajor))
+				l.enter(r, conn, func(s *share) { s.requests++ })
 			}
 		}
 		h.ServeHTTP(w, r)
@@ -80,14 +94,19 @@ func writeJSON(w http.ResponseWriter, v any) {
 }
 
 // echo accepts a socket, tells it its whereabouts, and returns what it sends.
-func echo(w http.ResponseWriter, r *http.Request, c *census) {
-	ws, err := negotiate.Accept(w, r, &websocket.AcceptOptions{Compression: &websocket.Compression{}})
+func echo(w http.ResponseWriter, r *http.Request, c *census, l *ledger) {
+	o := &websocket.AcceptOptions{Compression: &websocket.Compression{}}
+	if page := origin(r, c.port); r.Header.Get("Origin") == page {
+		o.Origins = []string{page} // the request may have come to the other port
+	}
+	ws, err := negotiate.Accept(w, r, o)
 	if err != nil {
 		return // refused; the response is written
 	}
 	defer ws.CloseNow()
 	if conn := c.of(r); conn != nil {
 		defer c.socket(conn, ws.Bootstrap())()
+		l.enter(r, conn, func(s *share) { s.sockets++ })
 	}
 	ctx := r.Context()
 	if err := ws.WriteJSON(ctx, whereaboutsOf(r, c)); err != nil {

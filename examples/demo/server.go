@@ -20,31 +20,44 @@ type server struct {
 	census *census
 	addr   *net.TCPAddr
 	noUDP  error // why there is no HTTP/3, nil if there is
+	http1  *http1Server
 
 	ended chan struct{} // closed when serving has ended,
 	err   error         // with this error
 }
 
 // serve listens on addr, TCP and UDP, and serves what routes returns until
-// Shutdown or Close. Where UDP is not to be had it serves without HTTP/3.
+// shutdown or close, by HTTP/1.1 alone on a port of its own too. Where UDP is not to be had it serves without HTTP/3.
 func serve(addr string, cert *certificate, routes func(*census) http.Handler) (*server, error) {
 	l, pc, udpErr, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
 	c := newCensus()
+	handler := routes(c)
+	c.port = l.Addr().(*net.TCPAddr).Port
+	http1, err := serveHTTP1(l.Addr().(*net.TCPAddr).IP.String(), cert, c, handler)
+	if err != nil {
+		l.Close()
+		if pc != nil {
+			pc.Close()
+		}
+		return nil, err
+	}
+	c.http1Port = http1.port
 	s := &server{
 		Server: &negotiate.Server{
 			TLSConfig: &tls.Config{
 				Certificates:       []tls.Certificate{cert.tls},
 				GetConfigForClient: c.handshake,
 			},
-			Handler:     routes(c),
+			Handler:     handler,
 			ConnContext: c.connContext,
 		},
 		census: c,
 		addr:   l.Addr().(*net.TCPAddr),
 		noUDP:  udpErr,
+		http1:  http1,
 		ended:  make(chan struct{}),
 	}
 	if pc != nil {
@@ -115,12 +128,16 @@ func (s *server) host() string {
 // close cuts what is left and waits for the server's end.
 func (s *server) close() {
 	s.Close()
+	s.http1.close()
 	<-s.ended
 }
 
 // shutdown closes the server in an orderly way: 1001 to every socket.
 func (s *server) shutdown(ctx context.Context) error {
-	err := s.Shutdown(ctx)
+	http1 := make(chan error, 1)
+	go func() { http1 <- s.http1.shutdown(ctx) }() // ends with ctx at the latest
+	err := errors.Join(s.Shutdown(ctx), <-http1)
+	<-s.http1.ended
 	<-s.ended
 	if !errors.Is(s.err, http.ErrServerClosed) {
 		err = errors.Join(err, s.err)
