@@ -28,14 +28,15 @@ func (f firefox) version() string { return f.says }
 func (f firefox) command(t *testing.T, site, _ *site, url, screenshot string) []string {
 	return []string{
 		f.path, "--headless", "--no-remote", "--new-instance",
-		"--profile", f.profile(t, site),
+		"--profile", f.profile(t, site.service.http3, site.host, site.identity.AuthorityFile(t), "C,,"),
 		"--screenshot", screenshot, "--window-size=1000,1100", url,
 	}
 }
 
-// profile makes a profile, user.js and a database of certificates, that trusts
-// the site's authority and looks for nothing outside this machine.
-func (f firefox) profile(t *testing.T, site *site) string {
+// profile makes a profile, user.js and a database of certificates, that trusts a
+// certificate, as certutil's flags say, and looks for nothing outside this
+// machine. With http3 it asks hostport over HTTP/3 at once.
+func (f firefox) profile(t *testing.T, http3 bool, hostport, certificate, trust string) string {
 	dir := t.TempDir()
 	prefs := map[string]any{
 		"app.normandy.enabled":                           false,
@@ -57,11 +58,11 @@ func (f firefox) profile(t *testing.T, site *site) string {
 		"services.settings.server":                       "data:,",
 		"toolkit.telemetry.enabled":                      false,
 		"toolkit.telemetry.unified":                      false,
-		"network.http.http3.enable":                      site.service.http3,
+		"network.http.http3.enable":                      http3,
 		"network.http.http3.alt-svc-mapping-for-testing": "",
 	}
-	if site.service.http3 {
-		host, port, _ := strings.Cut(site.host, ":")
+	if http3 {
+		host, port, _ := strings.Cut(hostport, ":")
 		prefs["network.http.http3.alt-svc-mapping-for-testing"] = host + ";h3=:" + port
 		prefs["network.http.http3.disable_when_third_party_roots_found"] = false
 	}
@@ -73,7 +74,7 @@ func (f firefox) profile(t *testing.T, site *site) string {
 	database := "sql:" + dir
 	for _, args := range [][]string{
 		{"-N", "-d", database, "--empty-password"},
-		{"-A", "-d", database, "-n", "browser tests", "-t", "C,,", "-i", site.identity.AuthorityFile(t)},
+		{"-A", "-d", database, "-n", "browser tests", "-t", trust, "-i", certificate},
 	} {
 		out, err := exec.Command(f.certutil, args...).CombinedOutput()
 		require.NoError(t, err, "%s", out)

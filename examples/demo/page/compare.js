@@ -156,7 +156,7 @@ function conclude(verdicts) {
   if (good.length === 0) return "";
   const parts = good.map((v, i) => {
     const what = i === 0 ? `${count(v.page.sockets, "socket")} and ${count(v.page.requests, "request")} took ` : "";
-    return `${what}${count(v.connections, "connection")} with sockets over ${v.protocol || "several protocols"} (${count(v.new, "new one")})`;
+    return `${what}${count(v.connections, "connection")} with sockets over ${v.protocol || "several protocols"} (${v.new === 0 ? "open already" : v.new === v.connections ? "all of them new" : count(v.new, "new one")})`;
   });
   return parts.join(", and ") + ".";
 }
