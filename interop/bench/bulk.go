@@ -1,20 +1,134 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
-// besideBulk is a socket that shares its connection with large responses.
+// This file measures what a socket and large responses have of sharing a
+// connection. How long a message waits behind a download depends on where the
+// download's bytes queue, and that on what is slowest: before a client that takes
+// all at once hardly anything queues, before one that does not everything does
+// that the server has sent ahead. So there are clients of each kind (neutral.go),
+// and every server meets the same ones.
+
+// kept is what a download keeps of the speed that it has without a socket.
+var kept = metric{"× without socket", func(f figures) float64 {
+	if f.Alone == 0 {
+		return 0
+	}
+	return f.Bulk / f.Alone
+}, short, false}
+
+// besideRate is how many messages the socket sends per second: few enough that
+// what the downloads lose is not the processor time that the messages take.
+const besideRate = 200
+
+// besideBulk returns the cases.
 func besideBulk(d time.Duration) []benchmark {
 	var list []benchmark
+	for _, how := range []reading{atOnce, hashing, gigabit} {
+		for _, downloads := range []int{0, 1, 8} {
+			b := benchmark{
+				name:       fmt.Sprintf("a socket, 64 B, beside %s, client that %s", downloadsOf(downloads), how),
+				load:       load{Kind: echoing, Size: 64, Sockets: 1, Rate: besideRate, Bulk: downloads, Reading: how, Time: d},
+				contenders: []string{"h2 loop", "h2 handler", "x/net h2"}, shows: []metric{p50, p99},
+			}
+			if downloads > 0 {
+				b.shows = append(b.shows, download, kept)
+				b.goals = both(h2Ours, goal{metric: p99, to: xnet, ratio: 0.2}, goal{metric: kept, ratio: 0.95})
+			}
+			list = append(list, b)
+		}
+	}
 	for _, downloads := range []int{1, 8} {
 		list = append(list, benchmark{
 			name:       fmt.Sprintf("a socket, 64 B, beside endless downloads: %d", downloads),
 			load:       load{Kind: echoing, Size: 64, Sockets: 1, Bulk: downloads, Time: d},
 			contenders: []string{"h2 loop", "h2 handler", "x/net h2", "h3 loop", "http3"}, shows: []metric{p50, p99, download},
-			goals: []goal{{"h2 handler", p99, []string{"x/net h2"}, 0.2}},
+			goals: []goal{{"h2 handler", p99, xnet, 0.2}},
 		})
 	}
 	return list
+}
+
+func downloadsOf(n int) string {
+	switch n {
+	case 0:
+		return "nothing"
+	case 1:
+		return "an endless download"
+	}
+	return fmt.Sprintf("%d endless downloads", n)
+}
+
+// A downloader is a client that reads downloads itself and counts their bytes, until
+// ctx ends.
+type downloader interface {
+	download(ctx context.Context, loaded *atomic.Int64) error
+}
+
+// download starts the downloads, which end with ctx, and counts their bytes.
+func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
+	loaded := new(atomic.Int64)
+	for range l.Bulk {
+		if d, ok := c.(downloader); ok {
+			if err := d.download(ctx, loaded); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		body, err := c.fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		go func() { // ends with the download
+			defer body.Close()
+			b := make([]byte, 64<<10)
+			for {
+				n, err := body.Read(b)
+				if loaded.Add(int64(n)); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	return loaded, nil
+}
+
+// alone measures a neutral client's downloads, in bytes per second, where there is
+// no socket beside them: once before the sockets and once after.
+func (l load) alone(ctx context.Context, loaded *atomic.Int64) float64 {
+	if l.Bulk == 0 || l.Reading == "" {
+		return 0
+	}
+	pause(ctx, l.warming())
+	begin, before := time.Now(), loaded.Load()
+	pause(ctx, l.Time/2)
+	return float64(loaded.Load()-before) / time.Since(begin).Seconds()
+}
+
+// aloneAgain is alone after the sockets; first is what it was before them.
+func (l load) aloneAgain(ctx context.Context, loaded *atomic.Int64, sockets []socket, first float64) (float64, error) {
+	if first == 0 {
+		return 0, nil
+	}
+	for _, s := range sockets {
+		if err := s.(*neutralStream).end(); err != nil {
+			return 0, err
+		}
+	}
+	return (first + l.alone(ctx, loaded)) / 2, nil
+}
+
+// pause waits for a while, less if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }

@@ -37,6 +37,8 @@ type contender struct {
 // clientFor makes the client of a task.
 func (c *contender) clientFor(t task) (client, error) {
 	switch {
+	case t.Load.Reading != "":
+		return newNeutral(t), nil
 	case !t.Load.Library && !t.Load.Deflate && !t.Load.Compress && t.Load.Bulk == 0:
 		return c.client(t), nil
 	case c.library == nil:

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +14,11 @@ func (l load) warming() time.Duration { return min(warming, l.Time) }
 // echo measures messages that come back.
 func (l load) echo(ctx context.Context, c client, mark func(string) error) (figures, error) {
 	crowd := l.newCrowd()
+	downloaded, err := l.download(ctx, c)
+	if err != nil {
+		return figures{}, err
+	}
+	alone := l.alone(ctx, downloaded)
 	ready := make(chan struct{}) // no answer comes before the talkers have their sockets
 	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, p []byte, last bool) { <-ready; crowd.got(i, p, last) })
 	if err != nil {
@@ -25,10 +28,6 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 		if _, err := c.open(ctx, l.Idle, l.Conns, func(int, []byte, bool) {}); err != nil {
 			return figures{}, err
 		}
-	}
-	downloaded, err := l.download(ctx, c)
-	if err != nil {
-		return figures{}, err
 	}
 	for i, t := range crowd.talkers {
 		t.socket = sockets[i]
@@ -75,6 +74,9 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	if err := crowd.end(patience); err != nil {
 		return f, err
 	}
+	if f.Alone, err = l.aloneAgain(ctx, downloaded, sockets, alone); err != nil {
+		return f, err
+	}
 	if count == 0 {
 		return f, errors.New("no answer came")
 	}
@@ -118,31 +120,6 @@ func (c *crowd) pace(ctx context.Context, rate int) {
 			}
 		}
 	}
-}
-
-// download starts the downloads, which end with ctx, and counts their bytes.
-func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
-	n := new(atomic.Int64)
-	for range l.Bulk {
-		body, err := c.fetch(ctx)
-		if err != nil {
-			return nil, err
-		}
-		go func() { // ends with the process
-			b := make([]byte, 64<<10)
-			for {
-				k, err := body.Read(b)
-				n.Add(int64(k))
-				if err != nil {
-					if err != io.EOF {
-						body.Close()
-					}
-					return
-				}
-			}
-		}()
-	}
-	return n, nil
 }
 
 func per(d time.Duration, n float64) time.Duration {

@@ -25,6 +25,7 @@ type load struct {
 	Compress bool          // permessage-deflate without context takeover
 	Library  bool          // the client is this module's public API
 	Bulk     int           // endless downloads beside the sockets
+	Reading  reading       // how a neutral client reads; "": the client is another
 }
 
 // A kind of load.
@@ -50,6 +51,7 @@ type figures struct {
 	Memory    float64       `json:",omitzero"` // server's resident bytes per idle socket
 	Used      float64       `json:",omitzero"` // the same after each has echoed one message of 1 KiB
 	Bulk      float64       `json:",omitzero"` // bytes per second of the downloads
+	Alone     float64       `json:",omitzero"` // the same where there was no socket
 	Allocs    float64       `json:",omitzero"` // the server's heap allocations per message or socket
 
 	Count float64 // messages or sockets measured, by which CPU times are divided
