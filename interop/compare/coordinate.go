@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"net"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/wsmux/websocket/interop/compare/result"
@@ -62,46 +61,31 @@ func (c *coordinator) compare(ctx context.Context, list []scenario, r *result.Re
 		out := result.Scenario{
 			Number: s.number, Name: s.name, Asks: s.asks, How: s.how,
 			Network: result.Network{Kind: result.Loopback, Detail: "127.0.0.1"},
+			Runs:    []result.Run{},
 		}
 		width := 1
-		if len(s.plans) > 0 && s.plans[0].Link.shaped() {
-			out.Network = describe(s.plans[0].Link)
+		if s.plans[0].Link.shaped() {
+			out.Network = c.describe(s.plans[0].Link)
 			// These runs wait for the network most of the time, each for its own.
 			width = shapedAtOnce
 			out.How += fmt.Sprintf(" Up to %d runs go on at the same time, each with a network of its own.", width)
 		}
-		runs := make([]*result.Run, len(s.plans))
-		var mu sync.Mutex
-		_ = each(len(s.plans), width, func(i int) error { // what failed is noted
-			p := s.plans[i]
-			if ctx.Err() != nil {
-				return nil
-			}
-			c.progress("scenario %d of 7, %s: %s", s.number, s.name, p.Transport)
-			run, err := c.measure(ctx, p)
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case ctx.Err() != nil:
-			case err != nil:
-				r.Problems = append(r.Problems, fmt.Sprintf("%v: %v", p, err))
-				out.Skipped = append(out.Skipped, result.Skip{What: p.String(), Reason: "it failed: " + err.Error()})
-			default:
-				runs[i] = run
-				if run.Problem != "" {
-					r.Problems = append(r.Problems, fmt.Sprintf("%v: %s", p, run.Problem))
+		if s.rounds > 1 {
+			out.How += fmt.Sprintf(" All of it is done %d times.", s.rounds)
+		}
+		t := newTally(s)
+		_ = each(len(s.plans)*s.rounds, width, func(i int) error { // what failed is noted
+			round, i := i/len(s.plans), i%len(s.plans)
+			if ctx.Err() == nil {
+				c.progress("scenario %d, %s: %s (%d of %d)", s.number, s.name, s.plans[i].Transport, round*len(s.plans)+i+1, len(s.plans)*s.rounds)
+				run, err := c.measure(ctx, s.plans[i])
+				if ctx.Err() == nil {
+					t.enter(i, run, err)
 				}
 			}
 			return nil
 		})
-		for i, run := range runs {
-			switch {
-			case run != nil:
-				out.Runs = append(out.Runs, *run)
-			case ctx.Err() != nil:
-				out.Skipped = append(out.Skipped, result.Skip{What: s.plans[i].String(), Reason: "the comparison was interrupted before"})
-			}
-		}
+		t.conclude(&out, r)
 		r.Scenarios = append(r.Scenarios, out)
 	}
 	if ctx.Err() != nil {
@@ -111,7 +95,7 @@ func (c *coordinator) compare(ctx context.Context, list []scenario, r *result.Re
 }
 
 // shapedAtOnce is how many runs over shaped networks go on at the same time.
-const shapedAtOnce = 3
+const shapedAtOnce = 4
 
 // measure does one run.
 func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) {

@@ -94,7 +94,7 @@ func (w *wire) cut() {
 }
 
 // describe says what a link is made of.
-func describe(l link) result.Network {
+func (c *coordinator) describe(l link) result.Network {
 	return result.Network{
 		Kind: result.Namespaces,
 		Detail: fmt.Sprintf("Two network namespaces, with a TUN device each; between them this tool delays packets by half the round trip time each way, drops some at random, and lets through %g Mbit/s each way with a queue of 50 ms or 32 KiB. TCP's congestion control is %s where the kernel has it, quic-go's always.",

@@ -96,6 +96,7 @@ var methods = []result.Method{
 	{Name: "parts", Text: "Payload is what the application sent: messages and the content of ordinary requests. Framing is what marks messages: frame headers, masks and control frames of WebSocket, fields and blank lines of event streams, numbers and newlines of polls. HTTP is the rest of what TLS or QUIC's streams carried. Security is the rest of what TCP or UDP carried: TLS's handshakes and records, or QUIC's handshakes, packets, acknowledgements and what it sent again. Network is headers of IP, TCP and UDP, and what the client's TCP sent again; what the server's TCP sent again the client cannot know in bytes, only its packets' headers are counted."},
 	{Name: "connections and handshakes", Text: "Counted by both ends. A run in which they disagree has a problem."},
 	{Name: "server CPU", Text: "User and system time of the server's process as the operating system counts it (getrusage)."},
+	{Name: "repetitions", Text: "Where a scenario is done several times its rounds are interleaved: every run once before the next round. Figures are medians over them, with each value kept. Distributions, bytes and counts are those of the round whose first distribution, or figure, is in the middle."},
 	{Name: "latency", Text: "From when a message was due by its sender's schedule until it was received, by one clock, that of the client's process. A message that could not be sent in time counts from when it was due. Every value is kept."},
 }
 

@@ -64,6 +64,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 type scenario struct {
 	number          int
 	name, asks, how string
+	rounds          int // how often each plan is done
 	plans           []plan
 }
 
@@ -135,6 +136,13 @@ func scenarios(quick bool) []scenario {
 	}
 	for i := range list {
 		s := &list[i]
+		s.rounds = 1
+		switch s.number {
+		case 1, 2, 3, 6:
+			s.rounds = pick(3, 1)
+		case 4:
+			s.rounds = pick(2, 1)
+		}
 		for _, t := range transports {
 			p := plan{Scenario: s.number, Transport: t.ID}
 			with := func(change func(p *plan)) {
@@ -149,16 +157,16 @@ func scenarios(quick bool) []scenario {
 				}
 			case 2:
 				with(func(p *plan) {
-					p.Sockets, p.Senders, p.Rate, p.Size, p.Time = pick(100, 50), 4, 5, 200, seconds(3, 1)
+					p.Sockets, p.Senders, p.Rate, p.Size, p.Time = pick(100, 50), 4, 5, 200, seconds(2, 0.8)
 				})
 			case 3:
-				with(func(p *plan) { p.Sockets, p.Rate, p.Size, p.Time = 10, 60, 64, seconds(3, 1) })
+				with(func(p *plan) { p.Sockets, p.Rate, p.Size, p.Time = 10, 60, 64, seconds(2, 0.8) })
 			case 4:
-				with(func(p *plan) { p.Sockets, p.Time = pick(500, 200), seconds(2, 1) })
+				with(func(p *plan) { p.Sockets, p.Time = pick(500, 200), seconds(1.5, 0.8) })
 			case 5:
 				for _, loss := range bulkLoss {
 					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 1, 50, 64, seconds(3, 1.5)
+						p.Sockets, p.Rate, p.Size, p.Time = 1, 50, 64, seconds(4, 1.2)
 						p.Link = link{RTT: 20 * time.Millisecond, Loss: loss, Rate: 10e6}
 					})
 				}
@@ -167,7 +175,7 @@ func scenarios(quick bool) []scenario {
 			case 7:
 				for _, loss := range losses {
 					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 20, 20, 200, seconds(3, 1)
+						p.Sockets, p.Rate, p.Size, p.Time = 20, 20, 200, seconds(4, 1)
 						p.Link = link{RTT: 50 * time.Millisecond, Loss: loss, Rate: 20e6}
 					})
 				}
