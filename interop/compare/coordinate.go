@@ -20,8 +20,10 @@ import (
 
 // A coordinator does runs, each with a server and a client process of its own.
 type coordinator struct {
-	cert, key []byte // DER
-	progress  func(format string, args ...any)
+	cert, key  []byte // DER
+	imitate    string // why links are imitated, "" if they are not
+	congestion string // TCP's congestion control on links
+	progress   func(format string, args ...any)
 }
 
 // serverIP is the server's address at its end of a link, clientIP the client's.
@@ -65,6 +67,7 @@ func (c *coordinator) compare(ctx context.Context, list []scenario, r *result.Re
 		}
 		width := 1
 		if s.plans[0].Link.shaped() {
+			c.probe(ctx)
 			out.Network = c.describe(s.plans[0].Link)
 			// These runs wait for the network most of the time, each for its own.
 			width = shapedAtOnce
@@ -101,28 +104,24 @@ const shapedAtOnce = 4
 func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) {
 	serving := task{Role: "server", Cert: c.cert, Key: c.key, Listen: "127.0.0.1:0"}
 	asking := task{Role: "client", Cert: c.cert, Plan: p}
-	var l *wire
+	start := func(t task) (*child, error) { return spawn(ctx, t) }
+	front := func(addr string) (string, error) { return addr, nil }
 	if p.Link.shaped() {
-		var err error
-		if l, err = lay(p.Link); err != nil {
-			return nil, err
-		}
-		defer l.cut()
-		serving.Listen = net.JoinHostPort(serverIP.String(), "443")
-		serving.Link, asking.Link = &end{IP: serverIP}, &end{IP: clientIP}
-	}
-	start := func(t task) (*child, error) {
-		if l == nil {
-			return spawn(ctx, t)
-		}
-		return l.spawn(ctx, t)
+		w := lay(p.Link, c.imitate != "")
+		defer w.cut()
+		w.at(&serving, &asking)
+		start, front = func(t task) (*child, error) { return w.spawn(ctx, t) }, w.front
 	}
 	server, at, err := startServer(start, serving)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { server.end() }()
-	asking.Base = (&url.URL{Scheme: "https", Host: at}).String()
+	host, err := front(at)
+	if err != nil {
+		return nil, err
+	}
+	asking.Base = (&url.URL{Scheme: "https", Host: host}).String()
 	client, err := start(asking)
 	if err != nil {
 		return nil, err

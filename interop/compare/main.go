@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	only := flags.String("scenario", "", "measure only the scenarios of these numbers, separated by commas")
 	who := flags.String("transport", "", "measure only these transports, separated by commas")
+	imitate := flags.Bool("imitate", false, "imitate slow networks by a proxy, also where network namespaces can be had")
 	list := flags.Bool("list", false, "list the scenarios and transports")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,6 +69,9 @@ func run(ctx context.Context, args []string) error {
 	c, err := newCoordinator(progress)
 	if err != nil {
 		return err
+	}
+	if *imitate {
+		c.imitate = "as -imitate asks"
 	}
 	r := newReport(*quick)
 	begin := time.Now()

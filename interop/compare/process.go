@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wsmux/websocket/interop/compare/network"
 	"github.com/wsmux/websocket/interop/compare/result"
 )
 
@@ -22,7 +24,7 @@ const taskFlag = "-task"
 
 // A task is what a process of a run is told.
 type task struct {
-	Role string // "server" or "client"
+	Role string // "server", "client" or "probe"
 	Cert []byte // the server's certificate, DER; Key with it for the server
 	Key  []byte
 
@@ -158,30 +160,51 @@ func runTask(arg string) error {
 			return fmt.Errorf("link: %w", err)
 		}
 	}
-	control := &control{in: bufio.NewScanner(os.Stdin), out: json.NewEncoder(os.Stdout)}
 	switch t.Role {
+	case "probe":
+		return json.NewEncoder(os.Stdout).Encode(probed{network.Congestion(congestion)})
 	case "server":
-		return serveTask(t, control)
+		return serveTask(t, newControl(nil))
 	case "client":
-		return clientTask(t, control)
+		// Whatever it is waiting for, nobody wants the result any more.
+		return clientTask(t, newControl(func() { os.Exit(1) }))
 	}
 	return fmt.Errorf("no role is called %q", t.Role)
 }
 
 // A control is a process's line to the coordinator.
 type control struct {
-	in  *bufio.Scanner
-	out *json.Encoder
+	lines chan []byte // closed when the coordinator wants no more, or has gone
+	out   *json.Encoder
+}
+
+// newControl returns the control of this process. ended is called, if it is not nil,
+// when the coordinator wants no more, or has gone.
+func newControl(ended func()) *control {
+	c := &control{lines: make(chan []byte), out: json.NewEncoder(os.Stdout)}
+	// The goroutine reads standard input until it ends.
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			c.lines <- bytes.Clone(in.Bytes())
+		}
+		close(c.lines)
+		if ended != nil {
+			ended()
+		}
+	}()
+	return c
 }
 
 // errAbandoned says that the coordinator has gone.
 var errAbandoned = errors.New("the coordinator has gone")
 
 func (c *control) next(v any) error {
-	if !c.in.Scan() {
+	line, ok := <-c.lines
+	if !ok {
 		return errAbandoned
 	}
-	return json.Unmarshal(c.in.Bytes(), v)
+	return json.Unmarshal(line, v)
 }
 
 // ask asks the server.
