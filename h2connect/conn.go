@@ -312,7 +312,6 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
 	st := &stream{c: c, id: id, priority: unprioritized, declared: -1, readMark: -1}
-	st.send.cond.L = &c.mu
 	st.recv.init(c.limits.StreamWindow)
 	c.streams[id] = st
 	c.slots++

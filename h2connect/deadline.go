@@ -1,6 +1,7 @@
 package h2connect
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -11,28 +12,40 @@ import (
 // for an earlier deadline is left to fire and look again. The condition's lock
 // guards it.
 type deadline struct {
-	at    time.Time // zero: none
-	armed time.Time // when timer fires; zero: it does not run
+	some  bool          // there is one
+	runs  bool          // timer does
+	at    time.Duration // by clock
+	armed time.Duration // when timer fires
 	timer *time.Timer
 }
 
-// set moves the deadline; calls that are blocked look at it again.
-func (d *deadline) set(t time.Time, cond *sync.Cond) {
-	d.at = t
-	cond.Broadcast()
+// epoch is what clock counts from.
+var epoch = time.Now()
+
+// clock returns a time that only goes forward.
+func clock() time.Duration { return time.Since(epoch) }
+
+// set moves the deadline. The caller wakes those who are blocked, to look at it
+// again.
+func (d *deadline) set(t time.Time) {
+	if d.some = !t.IsZero(); d.some {
+		// What is long ago, or far away, has to stay that in a sum.
+		const far = math.MaxInt64 / 4
+		d.at = clock() + min(max(time.Until(t), -far), far)
+	}
 }
 
 // passed reports whether the deadline has passed.
 func (d *deadline) passed() bool {
-	return !d.at.IsZero() && !time.Now().Before(d.at)
+	return d.some && clock() >= d.at
 }
 
 // wait blocks in cond.Wait until something happens or the deadline passes. The
 // caller looks which it was.
 func (d *deadline) wait(cond *sync.Cond) {
-	if !d.at.IsZero() && (d.armed.IsZero() || d.at.Before(d.armed)) {
-		d.armed = d.at
-		left := time.Until(d.at)
+	if d.some && (!d.runs || d.at < d.armed) {
+		d.runs, d.armed = true, d.at
+		left := d.at - clock()
 		if d.timer == nil {
 			d.timer = time.AfterFunc(left, func() { d.fire(cond) })
 		} else {
@@ -45,7 +58,7 @@ func (d *deadline) wait(cond *sync.Cond) {
 func (d *deadline) fire(cond *sync.Cond) {
 	cond.L.Lock()
 	defer cond.L.Unlock()
-	d.armed = time.Time{}
+	d.runs = false
 	cond.Broadcast()
 }
 
@@ -53,6 +66,25 @@ func (d *deadline) fire(cond *sync.Cond) {
 func (d *deadline) stop() {
 	if d.timer != nil {
 		d.timer.Stop()
-		d.armed = time.Time{}
+		d.runs = false
+	}
+}
+
+// A signal is a sync.Cond that is made when somebody waits for it first. Its lock
+// guards it.
+type signal struct{ cond *sync.Cond }
+
+// on returns the condition, whose lock is l.
+func (s *signal) on(l sync.Locker) *sync.Cond {
+	if s.cond == nil {
+		s.cond = sync.NewCond(l)
+	}
+	return s.cond
+}
+
+// Broadcast wakes all who wait.
+func (s *signal) Broadcast() {
+	if s.cond != nil {
+		s.cond.Broadcast()
 	}
 }

@@ -294,7 +294,8 @@ func (f *foreign) reset() {
 func (f *foreign) SetReadDeadline(t time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.inLimit.set(t, &f.readable)
+	f.inLimit.set(t)
+	f.readable.Broadcast()
 	return nil
 }
 

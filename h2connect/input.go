@@ -1,10 +1,21 @@
 package h2connect
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // readBuffer is the size of a connection's read buffer: what one wake-up of the
-// reader can bring.
-const readBuffer = 32 << 10
+// reader can bring. A connection on which little happens has one of idleBuffer: it
+// gets the large one when a read has filled that, and gives it back when
+// idleReads in a row would have had room in it.
+const (
+	readBuffer = 32 << 10
+	idleBuffer = 2 << 10
+	idleReads  = 64
+)
+
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // An input is the connection's read buffer. The Framer reads frame headers and
 // short payloads through it; DATA is taken from it directly.
@@ -16,9 +27,28 @@ type input struct {
 
 	term  uint64 // the lead's when it was last filled
 	reads int    // since a flush
+	small int    // reads in a row of no more than idleBuffer
 }
 
-func (in *input) init(c *conn) { in.c, in.buf = c, make([]byte, readBuffer) }
+func (in *input) init(c *conn) { in.c, in.buf = c, make([]byte, idleBuffer) }
+
+// fit gives the buffer the size that is right after a read of n bytes. Nothing in it
+// is used any more.
+func (in *input) fit(n int) {
+	switch {
+	case len(in.buf) == idleBuffer:
+		if n == idleBuffer {
+			in.buf, in.small = readBuffers.Get().(*[readBuffer]byte)[:], 0
+		}
+	case n > idleBuffer:
+		in.small = 0
+	default:
+		if in.small++; in.small >= idleReads {
+			readBuffers.Put((*[readBuffer]byte)(in.buf))
+			in.buf = make([]byte, idleBuffer)
+		}
+	}
+}
 
 // readsOn is how many times in a row the reader reads on with something to send.
 const readsOn = 16
@@ -56,6 +86,7 @@ func (in *input) fill() error {
 		c.health.waiting = time.Now()
 	}
 	c.mu.Unlock()
+	in.fit(in.w)
 	n, err := c.nc.Read(in.buf)
 	in.r, in.w = 0, n
 	if n == 0 {
@@ -69,7 +100,7 @@ func (in *input) fill() error {
 // leave leaves the buffer to a Handler that still looks at it, and takes what is
 // left in it along.
 func (in *input) leave() {
-	buf := make([]byte, readBuffer)
+	buf := make([]byte, len(in.buf))
 	in.w = copy(buf, in.buf[in.r:in.w])
 	in.r, in.buf = 0, buf
 }

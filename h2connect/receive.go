@@ -16,7 +16,7 @@ import (
 // round.
 type receiver struct {
 	mu   sync.Mutex
-	cond sync.Cond
+	cond signal // with mu
 	flow inflow
 
 	waiting buffer
@@ -61,7 +61,6 @@ const (
 
 func (r *receiver) init(window int) {
 	r.flow = newInflow(int32(window))
-	r.cond.L = &r.mu
 }
 
 // take checks n bytes of a frame against the stream's window.
@@ -202,11 +201,11 @@ func (r *receiver) read(p []byte, b lazy) (n, unbuffered int, increment uint32, 
 // allow, only waits.
 func (r *receiver) await(p []byte, b lazy) (n int) {
 	if r.dst != nil || r.lazy != nil {
-		r.deadline.wait(&r.cond)
+		r.deadline.wait(r.cond.on(&r.mu))
 		return 0
 	}
 	r.dst, r.lazy, r.done = p, b, 0
-	r.deadline.wait(&r.cond)
+	r.deadline.wait(r.cond.on(&r.mu))
 	n, r.dst, r.lazy = r.done, nil, nil
 	return n
 }

@@ -1,7 +1,6 @@
 package h2connect
 
 import (
-	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -20,7 +19,7 @@ const sendBuffer = 16 << 10
 // in header and payload. They go out in this order, and then the end of the
 // stream.
 type sender struct {
-	cond sync.Cond // with the connection's lock
+	cond signal // with the connection's lock
 	flow outdelta
 	sent int64 // bytes put into DATA frames
 

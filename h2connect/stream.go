@@ -91,7 +91,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s.writing && s.err == nil && !s.deadline.passed() {
-		s.deadline.wait(&s.cond) // a second writer, which the contract does not allow
+		s.deadline.wait(s.cond.on(&c.mu)) // a second writer, which the contract does not allow
 	}
 	if err := st.writable(); err != nil {
 		return 0, err
@@ -110,7 +110,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 			continue
 		}
 		st.watchStall()
-		s.deadline.wait(&s.cond)
+		s.deadline.wait(s.cond.on(&c.mu))
 	}
 	st.watchStall()
 	s.writing, s.header, s.payload = false, nil, nil
@@ -307,7 +307,8 @@ func (st *stream) abort(code http2.ErrCode, cause error) {
 func (st *stream) SetReadDeadline(t time.Time) error {
 	st.recv.mu.Lock()
 	defer st.recv.mu.Unlock()
-	st.recv.deadline.set(t, &st.recv.cond)
+	st.recv.deadline.set(t)
+	st.recv.cond.Broadcast()
 	return nil
 }
 
@@ -315,7 +316,8 @@ func (st *stream) SetReadDeadline(t time.Time) error {
 func (st *stream) SetWriteDeadline(t time.Time) error {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
-	st.send.deadline.set(t, &st.send.cond)
+	st.send.deadline.set(t)
+	st.send.cond.Broadcast()
 	return nil
 }
 
