@@ -20,10 +20,9 @@ import (
 
 // A coordinator does runs, each with a server and a client process of its own.
 type coordinator struct {
-	cert, key  []byte // DER
-	imitate    string // why links are imitated, "" if they are not
-	congestion string // TCP's congestion control on links
-	progress   func(format string, args ...any)
+	cert, key []byte // DER
+	imitate   string // why links are imitated, "" if they are not
+	progress  func(format string, args ...any)
 }
 
 // serverIP is the server's address at its end of a link, clientIP the client's.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -19,12 +20,7 @@ type end struct{ IP net.IP }
 
 const passOver = 3 // the first of a process's extra files
 
-// congestion is TCP's congestion control on links where the kernel has it: it is what
-// most kernels use, and quic-go.
-const congestion = "cubic"
-
 func (e *end) attach() error {
-	network.Congestion(congestion)
 	f, err := network.Attach(e.IP)
 	if err != nil {
 		return err
@@ -122,8 +118,7 @@ func (w *wire) cut() {
 	}
 }
 
-// probe finds out whether links can be had, and what congestion control they have.
-// If not, they are imitated.
+// probe finds out whether links can be had. If not, they are imitated.
 func (c *coordinator) probe(ctx context.Context) {
 	if c.imitate != "" {
 		return
@@ -133,17 +128,13 @@ func (c *coordinator) probe(ctx context.Context) {
 	p, err := w.spawn(ctx, task{Role: "probe", Link: &end{IP: clientIP}})
 	if err == nil {
 		defer p.end()
-		var found probed
-		err = p.next(&found)
-		c.congestion = found.Congestion
+		var works ready
+		err = p.next(&works)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.imitate = err.Error()
 	}
 }
-
-// probed is what a probe says.
-type probed struct{ Congestion string }
 
 // describe says what a link is made of.
 func (c *coordinator) describe(l link) result.Network {
@@ -156,7 +147,18 @@ func (c *coordinator) describe(l link) result.Network {
 	}
 	return result.Network{
 		Kind: result.Namespaces,
-		Detail: fmt.Sprintf("Two network namespaces, with a TUN device each; between them this tool delays packets by half the round trip time each way, drops some at random, and lets through %g Mbit/s each way with a queue of 50 ms, at least 32 KiB. Congestion control: %s for TCP, cubic for QUIC (quic-go's).",
-			float64(l.Rate)/1e6, c.congestion),
+		Detail: fmt.Sprintf("Two network namespaces, with a TUN device each; between them this tool delays packets by half the round trip time each way, drops some at random, and lets through %g Mbit/s each way with a queue of 50 ms, at least 32 KiB. Congestion control is %s, TCP's as quic-go's.",
+			float64(l.Rate)/1e6, network.Congestion),
 	}
+}
+
+// probe is a probe's process: it has attached already, and looks whether a TCP
+// connection can have the congestion control.
+func probe() error {
+	l, err := (&net.ListenConfig{Control: network.SetCongestion}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return json.NewEncoder(os.Stdout).Encode(ready{l.Addr().String()})
 }

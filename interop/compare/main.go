@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -45,6 +46,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	only := flags.String("scenario", "", "measure only the scenarios of these numbers, separated by commas")
 	who := flags.String("transport", "", "measure only these transports, separated by commas")
+	target := flags.String("url", "", "compare against the server at this wss URL: what it supports, and, if it echoes messages, what that costs")
 	imitate := flags.Bool("imitate", false, "imitate slow networks by a proxy, also where network namespaces can be had")
 	list := flags.Bool("list", false, "list the scenarios and transports")
 	if err := flags.Parse(args); err != nil {
@@ -66,16 +68,24 @@ func run(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	c, err := newCoordinator(progress)
-	if err != nil {
-		return err
-	}
-	if *imitate {
-		c.imitate = "as -imitate asks"
-	}
 	r := newReport(*quick)
 	begin := time.Now()
-	c.compare(ctx, chosen, r)
+	if *target != "" {
+		at, err := targetURL(*target)
+		if err != nil {
+			return err
+		}
+		foreign(ctx, at, *quick, r)
+	} else {
+		c, err := newCoordinator(progress)
+		if err != nil {
+			return err
+		}
+		if *imitate {
+			c.imitate = "as -imitate asks"
+		}
+		c.compare(ctx, chosen, r)
+	}
 	r.Seconds = time.Since(begin).Seconds()
 	progress("")
 	if err := report.WriteText(os.Stdout, r); err != nil {
@@ -90,6 +100,19 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("the report is incomplete: %s", strings.Join(r.Problems, "; "))
 	}
 	return nil
+}
+
+// targetURL returns the URL of a foreign server, as https.
+func targetURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	if u.Host == "" || u.Scheme != "wss" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is not a wss URL", s)
+	}
+	u.Scheme = "https"
+	return u, nil
 }
 
 // formats are the ways to write a report to a file.

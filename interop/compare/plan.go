@@ -93,9 +93,9 @@ func scenarios(quick bool) []scenario {
 		}
 		return time.Duration(normal * float64(time.Second))
 	}
-	pages, bulkLoss, losses := []int{1, 6, 30, 100}, []float64{0, 0.01}, []float64{0, 0.01, 0.03}
+	pages, bulkLoss, losses := []int{1, 6, 30, 100}, []float64{0, 0.02}, []float64{0, 0.01, 0.03}
 	if quick {
-		pages, bulkLoss, losses = []int{1, 30}, []float64{0.01}, []float64{0, 0.03}
+		pages, bulkLoss, losses = []int{1, 30}, []float64{0.02}, []float64{0, 0.03}
 	}
 	list := []scenario{
 		{
@@ -166,8 +166,8 @@ func scenarios(quick bool) []scenario {
 			case 5:
 				for _, loss := range bulkLoss {
 					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 1, 50, 64, seconds(4, 1.2)
-						p.Link = link{RTT: 20 * time.Millisecond, Loss: loss, Rate: 10e6}
+						p.Sockets, p.Rate, p.Size, p.Time = 1, 50, 64, seconds(3, 1.2)
+						p.Link = link{RTT: 40 * time.Millisecond, Loss: loss, Rate: 20e6}
 					})
 				}
 			case 6:
@@ -175,7 +175,7 @@ func scenarios(quick bool) []scenario {
 			case 7:
 				for _, loss := range losses {
 					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 20, 20, 200, seconds(4, 1)
+						p.Sockets, p.Rate, p.Size, p.Time = 20, 20, 200, seconds(3, 1)
 						p.Link = link{RTT: 50 * time.Millisecond, Loss: loss, Rate: 20e6}
 					})
 				}

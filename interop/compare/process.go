@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wsmux/websocket/interop/compare/network"
 	"github.com/wsmux/websocket/interop/compare/result"
 )
 
@@ -162,7 +161,7 @@ func runTask(arg string) error {
 	}
 	switch t.Role {
 	case "probe":
-		return json.NewEncoder(os.Stdout).Encode(probed{network.Congestion(congestion)})
+		return probe()
 	case "server":
 		return serveTask(t, newControl(nil))
 	case "client":

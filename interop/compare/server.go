@@ -18,6 +18,7 @@ import (
 
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/interop/compare/carry"
+	"github.com/wsmux/websocket/interop/compare/network"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -55,7 +56,11 @@ func serveTask(t task, control *control) error {
 	if err != nil {
 		return err
 	}
-	l, pc, err := listen(t.Listen)
+	var lc net.ListenConfig
+	if t.Link != nil {
+		lc.Control = network.SetCongestion
+	}
+	l, pc, err := listen(lc, t.Listen)
 	if err != nil {
 		return err
 	}
@@ -98,9 +103,9 @@ func serveTask(t task, control *control) error {
 }
 
 // listen listens on TCP and UDP ports of the same number.
-func listen(addr string) (l net.Listener, pc net.PacketConn, err error) {
+func listen(lc net.ListenConfig, addr string) (l net.Listener, pc net.PacketConn, err error) {
 	for range 8 { // a port that is free for one may not be for the other
-		if l, err = net.Listen("tcp", addr); err != nil {
+		if l, err = lc.Listen(context.Background(), "tcp", addr); err != nil {
 			return nil, nil, err
 		}
 		if pc, err = net.ListenPacket("udp", l.Addr().String()); err == nil {

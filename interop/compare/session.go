@@ -12,6 +12,7 @@ import (
 
 	"github.com/wsmux/websocket/interop/compare/carry"
 	"github.com/wsmux/websocket/interop/compare/meter"
+	"github.com/wsmux/websocket/interop/compare/network"
 	"github.com/wsmux/websocket/interop/compare/result"
 )
 
@@ -20,6 +21,7 @@ type session struct {
 	plan    plan
 	control *control
 	base    *url.URL
+	linked  bool // this process is at an end of a link
 	roots   *x509.CertPool
 	client  *carry.Client
 	ledger  *ledger
@@ -41,7 +43,7 @@ func clientTask(t task, control *control) error {
 	if err != nil {
 		return err
 	}
-	s := &session{plan: t.Plan, control: control, base: base, roots: x509.NewCertPool()}
+	s := &session{plan: t.Plan, control: control, base: base, linked: t.Link != nil, roots: x509.NewCertPool()}
 	s.roots.AddCert(cert)
 	ctx, cancel := context.WithTimeout(context.Background(), t.Plan.Time+2*patience)
 	defer cancel()
@@ -69,7 +71,7 @@ func (s *session) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.client, err = carry.NewClient(p.Transport, s.base, s.roots); err != nil {
+	if err := s.connect(); err != nil {
 		return err
 	}
 	switch p.Scenario {
@@ -97,6 +99,15 @@ func (s *session) measure(ctx context.Context) error {
 	}
 	s.conclude(before, after)
 	return nil
+}
+
+// connect gives the session a new client, without connections.
+func (s *session) connect() (err error) {
+	s.client, err = carry.NewClient(s.plan.Transport, s.base, s.roots)
+	if err == nil && s.linked {
+		s.client.Meter().Control = network.SetCongestion
+	}
+	return err
 }
 
 // conclude fills in what all runs have in common, when everything is closed.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket/interop/compare/carry"
+	"github.com/wsmux/websocket/interop/compare/meter"
 	"github.com/wsmux/websocket/interop/compare/result"
 )
 
@@ -44,13 +45,19 @@ func (s *session) talk(ctx context.Context) error {
 	n := float64(s.ledger.messages().Received)
 	s.figure(result.CPUPerMessage, "server CPU per message", "µs", microseconds(after.CPU-before.CPU)/n,
 		"User and system time of the server's process (getrusage) between the first message and the last, divided by messages received.")
+	s.wireFigures(spent)
+	s.figure(result.MessageRate, "messages received", "/s", n/took.Seconds(), "Messages received by the client's clock.")
+	s.distribute(result.MessageLatency, "message latency", latencyHow, s.ledger.latencies)
+	return s.closeAll(ctx, channels)
+}
+
+// wireFigures adds what the messages took on the wire.
+func (s *session) wireFigures(spent meter.Totals) {
+	n := float64(s.ledger.messages().Received)
 	s.figure(result.BytesPerMessage, "bytes per message", "B", float64(spent.Up.Wire()+spent.Down.Wire())/n,
 		"Bytes on the wire both ways between the first message and the last, divided by messages received: without opening and closing.")
 	s.figure(result.PacketsPerMessage, "packets per message", "", float64(spent.Up.Packets+spent.Down.Packets)/n,
 		"Packets both ways between the first message and the last, acknowledgements too, divided by messages received.")
-	s.figure(result.MessageRate, "messages received", "/s", n/took.Seconds(), "Messages received by the client's clock.")
-	s.distribute(result.MessageLatency, "message latency", latencyHow, s.ledger.latencies)
-	return s.closeAll(ctx, channels)
 }
 
 const latencyHow = "From when a message was due by the sender's schedule, not from when it could be sent, until it was received; both by the client's clock."
@@ -88,11 +95,10 @@ const trips = 3
 func (s *session) roundTrips(ctx context.Context) error {
 	var opened, answered []float64
 	for range trips {
-		c, err := carry.NewClient(s.plan.Transport, s.base, s.roots)
-		if err != nil {
+		if err := s.connect(); err != nil {
 			return err
 		}
-		s.client, s.ledger = c, newLedger(s.plan.Size, 1)
+		s.ledger = newLedger(s.plan.Size, 1)
 		begin := time.Now()
 		ch, err := s.open(ctx, 0, nil)
 		if err != nil {
@@ -109,7 +115,7 @@ func (s *session) roundTrips(ctx context.Context) error {
 		if err := s.closeAll(ctx, []carry.Channel{ch}); err != nil {
 			return err
 		}
-		c.Close()
+		s.client.Close()
 		s.closing.Store(false)
 	}
 	s.ledger = newLedger(s.plan.Size, 1)

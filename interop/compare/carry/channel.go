@@ -26,7 +26,8 @@ type Channel interface {
 
 // Options say how to open a channel.
 type Options struct {
-	// Name tells the channel from the client's and server's others.
+	// Name tells the channel from the client's and server's others. A socket
+	// without a name is opened at the client's URL itself, of whatever server.
 	Name string
 
 	// Room is where its messages go. Empty: back to this channel.

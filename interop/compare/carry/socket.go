@@ -17,7 +17,11 @@ type socket struct {
 }
 
 func (c *Client) openSocket(ctx context.Context, o *Options) (Channel, error) {
-	conn, _, err := c.dial(ctx, c.at("/socket", o.query()), &websocket.DialOptions{
+	at := c.base.String()
+	if o.Name != "" {
+		at = c.at("/socket", o.query())
+	}
+	conn, _, err := c.dial(ctx, at, &websocket.DialOptions{
 		Limits: websocket.Limits{PingInterval: -1}, // what is measured pings itself
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ package meter
 
 import (
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -69,6 +70,9 @@ func (t Totals) Since(earlier Totals) Totals {
 // A Meter counts. The zero value is ready; it must not be copied. Its methods may
 // be called from any goroutine.
 type Meter struct {
+	// Control is net.Dialer's, for TCP. It is set before the first connection.
+	Control func(network, address string, c syscall.RawConn) error
+
 	mu        sync.Mutex
 	past      Totals // of connections that have ended, and all opened
 	live      map[source]struct{}

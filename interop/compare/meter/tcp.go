@@ -22,7 +22,7 @@ func (m *Meter) DialTLS(conf *tls.Config) func(ctx context.Context, network, add
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		m.dialing.Add(1)
 		defer m.dialing.Done()
-		var d net.Dialer
+		d := net.Dialer{Control: m.Control}
 		nc, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err

@@ -84,16 +84,17 @@ func configure(ip net.IP) error {
 	return errors.Join(up("lo"), up(device))
 }
 
-// Congestion chooses TCP's congestion control in the current network namespace, and
-// returns what it is then: the kernel may not have the one asked for.
-func Congestion(want string) string {
-	const file = "/proc/sys/net/ipv4/tcp_congestion_control"
-	_ = os.WriteFile(file, []byte(want), 0) // it stays what it was
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "unknown"
-	}
-	return string(b[:max(0, len(b)-1)])
+// Congestion is TCP's congestion control on links: it is what most kernels use, and
+// quic-go.
+const Congestion = "cubic"
+
+// SetCongestion is the Control of a net.Dialer or net.ListenConfig whose connections
+// are to have Congestion. It is an error where the kernel has not got it.
+func SetCongestion(_, _ string, c syscall.RawConn) (err error) {
+	failed := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, Congestion)
+	})
+	return errors.Join(failed, err)
 }
 
 // Pair returns two ends of a socket over which files can be passed.

@@ -20,5 +20,8 @@ func Pair() (a, b *os.File, err error)   { return nil, nil, errLinux }
 func Pass(_, _ *os.File) error           { return errLinux }
 func Receive(*os.File) (*os.File, error) { return nil, errLinux }
 
-// Congestion knows nothing.
-func Congestion(string) string { return "unknown" }
+// Congestion is of no use here.
+const Congestion = "none"
+
+// SetCongestion returns an error.
+func SetCongestion(string, string, syscall.RawConn) error { return errLinux }
