@@ -85,6 +85,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 		trips = append(trips, t.trips...)
 	}
 	f.latency(trips)
+	f.Wire = wireBytes(sockets)
 	return f, nil
 }
 

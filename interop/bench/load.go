@@ -53,6 +53,7 @@ type figures struct {
 	Bulk      float64       `json:",omitzero"` // bytes per second of the downloads
 	Alone     float64       `json:",omitzero"` // the same where there was no socket
 	Allocs    float64       `json:",omitzero"` // the server's heap allocations per message or socket
+	Wire      float64       `json:",omitzero"` // payload bytes of a compressed answer on the wire
 
 	Count float64 // messages or sockets measured, by which CPU times are divided
 }
@@ -115,7 +116,8 @@ func (l load) run(ctx context.Context, c client, mark func(string) error) (figur
 // A talker is one socket's part of a load.
 type talker struct {
 	socket  socket
-	payload []byte // what the next answer has to be
+	payload []byte   // what the next answer has to be
+	varied  [][]byte // the messages to send in turn, if they are to differ
 	answer  answered
 	number  uint64 // in its first eight bytes
 	sent    time.Time
@@ -150,7 +152,7 @@ func (l load) newCrowd() *crowd {
 		sample = 16
 	}
 	for i := range c.talkers {
-		c.talkers[i] = &talker{payload: payload(l, i), sample: sample}
+		c.talkers[i] = &talker{payload: payload(l, i), varied: varied(l, i), sample: sample}
 	}
 	return c
 }
@@ -164,18 +166,6 @@ func payload(l load, i int) []byte {
 	r := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8), byte(i >> 16)})
 	r.Read(p)
 	return p
-}
-
-// jsonLike makes text such as applications send: field names that repeat, and
-// values that do not.
-func jsonLike(size, i int) []byte {
-	r := rand.New(rand.NewPCG(uint64(i), 7))
-	b := []byte("01234567[")
-	for len(b) < size {
-		b = fmt.Appendf(b, `{"id":%d,"user":"user-%d","price":%d.%02d,"side":"%s","ok":true},`,
-			r.IntN(1e6), r.IntN(1e4), r.IntN(1e3), r.IntN(100), []string{"buy", "sell"}[r.IntN(2)])
-	}
-	return b[:size]
 }
 
 func (c *crowd) fail(err error) {
@@ -194,6 +184,9 @@ func (c *crowd) begin(t *talker) {
 
 func (c *crowd) send(t *talker) {
 	t.number++
+	if len(t.varied) > 0 {
+		t.payload = t.varied[t.number%uint64(len(t.varied))]
+	}
 	binary.LittleEndian.PutUint64(t.payload, t.number)
 	if t.number%t.sample == 0 {
 		t.sent = time.Now()

@@ -21,6 +21,7 @@ var (
 	serverCPU = metric{"server CPU µs", func(f figures) float64 { return micros(f.ServerCPU) }, short, true}
 	clientCPU = metric{"client CPU µs", func(f figures) float64 { return micros(f.ClientCPU) }, short, true}
 	allocs    = metric{"server allocs", func(f figures) float64 { return f.Allocs }, short, true}
+	wire      = metric{"wire bytes", func(f figures) float64 { return f.Wire }, short, true}
 	p50       = metric{"p50 µs", func(f figures) float64 { return micros(f.P50) }, short, true}
 	p99       = metric{"p99 µs", func(f figures) float64 { return micros(f.P99) }, short, true}
 	memory    = metric{"bytes, idle", func(f figures) float64 { return f.Memory }, count, true}
