@@ -32,18 +32,20 @@ type question struct {
 }
 
 // An extreme picks a scenario's condition by the value of a parameter: the
-// greatest, or the least. With no key it is the first condition.
+// greatest, or the least. With no key it is the first condition. Where the value
+// is not as it must be there is no such condition.
 type extreme struct {
 	key  string
 	most bool
+	must func(float64) bool // nil: anything
 }
 
 var (
 	sockets      = []string{result.WebSocketH1, result.WebSocketH2, result.WebSocketH3}
 	plainHTTP    = []string{result.EventsH1, result.EventsH2, result.PollingH1, result.PollingH2}
-	mostSockets  = extreme{result.Sockets, true}
-	leastLoss    = extreme{result.Loss, false}
-	mostLoss     = extreme{result.Loss, true}
+	mostSockets  = extreme{result.Sockets, true, nil}
+	noLoss       = extreme{result.Loss, false, func(loss float64) bool { return loss == 0 }}
+	mostLoss     = extreme{result.Loss, true, func(loss float64) bool { return loss > 0 }}
 	anyCondition = extreme{}
 )
 
@@ -58,10 +60,10 @@ var questions = []question{
 	{"small messages both ways, and a server to pay for", 3, anyCondition, nil, figureOf(result.CPUPerMessage)},
 	{"small messages both ways, and bytes to pay for", 3, anyCondition, nil, figureOf(result.BytesPerMessage)},
 	{"many sockets that are mostly idle", 4, anyCondition, nil, figureOf(result.RSSPerSocket)},
-	{"downloads beside a socket, on a narrow line that loses nothing", 5, leastLoss, sockets, tailOf(result.MessageLatency)},
+	{"downloads beside a socket, on a narrow line that loses nothing", 5, noLoss, sockets, tailOf(result.MessageLatency)},
 	{"downloads beside a socket, on a narrow line that loses packets", 5, mostLoss, sockets, tailOf(result.MessageLatency)},
 	{"servers that restart under many sockets", 6, mostSockets, nil, figureOf(result.TimeToRecover)},
-	{"clients far away that want a first answer soon", 7, leastLoss, nil, figureOf(result.FirstRoundTrips)},
+	{"clients far away that want a first answer soon", 7, noLoss, nil, figureOf(result.FirstRoundTrips)},
 	{"a network that loses packets", 7, mostLoss, nil, tailOf(result.MessageLatency)},
 }
 
@@ -78,9 +80,21 @@ func (e extreme) pick(s *scenario, among []string) []*run {
 			best = g
 		}
 	}
+	if e.must != nil && !e.must(best[0].parameter(e.key)) {
+		return nil
+	}
 	return slices.DeleteFunc(slices.Clone(best), func(r *run) bool {
 		return among != nil && !slices.Contains(among, r.Transport)
 	})
+}
+
+// condition names the condition of a run: by the parameter that picked it, or
+// by those in which runs differ.
+func (e extreme) condition(r *run) string {
+	if c := r.condition(); c != "" {
+		return c
+	}
+	return r.with(e.key)
 }
 
 // advise answers the questions of all scenarios that were measured.
@@ -102,12 +116,12 @@ func choose(v *view, s *scenario, q question) advice {
 	slices.SortStableFunc(amounts, func(x, y amount) int { return cmp.Compare(x.value, y.value) })
 	if len(amounts) > 0 {
 		a.Rule = "least " + what
-		if c := amounts[0].run.condition(); c != "" {
+		if c := q.at.condition(amounts[0].run); c != "" {
 			a.Rule += " at " + c
 		}
 	}
 	if len(amounts) < 2 {
-		a.Use = "no choice follows: fewer than two transports were measured"
+		a.Use = "no choice follows: fewer than two transports were measured so"
 		return a
 	}
 	winners := slices.IndexFunc(amounts, func(x amount) bool { return compare(amounts[0], x) < 0 })

@@ -3,10 +3,10 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wsmux/websocket/interop/compare/result"
-	"github.com/wsmux/websocket/interop/internal/plot"
 )
 
 // findings says of scenarios 5 and 7 when HTTP/2's one TCP connection hurts and
@@ -19,15 +19,11 @@ func findings(v *view, s *scenario) []string {
 	var sentences []string
 	var hurt, harmless, faster, slower []string
 	for _, runs := range s.conditions() {
-		j := judge(runs)
-		sentences = append(sentences, j.sentences(s.Number == 5))
-		condition := runs[0].condition()
-		if condition == "" {
-			condition = "this network"
-		}
+		j := judge(runs, s.Number == 5)
+		sentences = append(sentences, j.sentences())
 		if j.complete() {
-			hurt, harmless = assign(j.hurt > 0, condition, hurt, harmless)
-			faster, slower = assign(j.help < 0, condition, faster, slower)
+			hurt, harmless = assign(j.tcp(), j.condition, hurt, harmless)
+			faster, slower = assign(j.help < 0, j.condition, faster, slower)
 		}
 	}
 	if len(hurt)+len(harmless) == 0 {
@@ -66,15 +62,18 @@ type judgement struct {
 	h1, h2, h3 *amount    // nil if not measured
 	before     [3]*amount // before the download, likewise
 	lossy      bool
-	hurt       int // h2 compared with h1: 1 if it was slower
-	help       int // h3 compared with h2: -1 if it was faster
+	bulk       bool // beside a download
+	hurt       int  // h2 compared with h1: 1 if it was slower
+	help       int  // h3 compared with h2: -1 if it was faster
 }
 
-func judge(runs []*run) judgement {
+func judge(runs []*run, bulk bool) judgement {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return !slices.Contains(sockets, r.Transport) })
-	j := judgement{}
+	j := judgement{bulk: bulk, condition: "these parameters"}
 	if len(runs) > 0 {
-		j.condition = runs[0].condition()
+		if c := mostLoss.condition(runs[0]); c != "" {
+			j.condition = c
+		}
 		j.lossy = runs[0].parameter(result.Loss) > 0
 	}
 	amounts, what := tailOf(result.MessageLatency).amounts(runs)
@@ -102,21 +101,23 @@ func judge(runs []*run) judgement {
 
 func (j *judgement) complete() bool { return j.h1 != nil && j.h2 != nil && j.h3 != nil }
 
+// tcp reports whether HTTP/2 was slower than HTTP/1.1 where its TCP connection
+// had something to hold it up: lost segments, or a download. Elsewhere the
+// reason is another one.
+func (j *judgement) tcp() bool { return j.hurt > 0 && (j.lossy || j.bulk) }
+
 // sentences says the figures of a condition and what they show.
-func (j *judgement) sentences(bulk bool) string {
-	at := "Here"
-	if j.condition != "" {
-		at = "At " + j.condition
-	}
+func (j *judgement) sentences() string {
+	at := "At " + j.condition
 	if !j.complete() {
 		return at + " nothing follows: WebSockets were not measured over all three of HTTP/1.1, HTTP/2 and HTTP/3."
 	}
 	figures := fmt.Sprintf("%s the %s was %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", at, j.percentile()+" of message latency", j.h2, j.h1, j.h3)
-	if bulk {
+	if j.bulk {
 		figures = fmt.Sprintf("%s the %s was %s over HTTP/2%s, %s over HTTP/1.1%s, where the download has a TCP connection of its own, and %s over HTTP/3%s.",
 			at, j.percentile()+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3))
 	}
-	return strings.Join([]string{figures, j.ofTCP(bulk), j.ofQUIC()}, " ")
+	return strings.Join([]string{figures, j.ofTCP(), j.ofQUIC()}, " ")
 }
 
 // percentile is the one that was compared.
@@ -135,15 +136,15 @@ func (j *judgement) rose(i int, beside *amount) string {
 }
 
 // ofTCP says what sharing a TCP connection did.
-func (j *judgement) ofTCP(bulk bool) string {
+func (j *judgement) ofTCP() string {
 	times := ratio(j.h2.value, j.h1.value)
 	switch {
 	case j.hurt > 0 && j.lossy:
 		return "The one TCP connection hurt: HTTP/2 took " + times + " times as long as HTTP/1.1. Behind a lost segment TCP holds back everything that follows, whichever stream it belongs to."
-	case j.hurt > 0 && bulk:
+	case j.hurt > 0 && j.bulk:
 		return "The one TCP connection hurt although nothing was lost: HTTP/2 took " + times + " times as long as HTTP/1.1, because the messages stood behind bytes of the download."
 	case j.hurt > 0:
-		return "HTTP/2 took " + times + " times as long as HTTP/1.1, although nothing was lost."
+		return "HTTP/2 took " + times + " times as long as HTTP/1.1, but nothing was lost that TCP could have held it up for."
 	case j.hurt < 0:
 		return "The one TCP connection did not hurt: HTTP/2 took " + times + " times as long as HTTP/1.1, which is less."
 	}
@@ -168,5 +169,5 @@ func ratio(a, b float64) string {
 	if b == 0 {
 		return "infinitely many"
 	}
-	return plot.Digits(a / b)
+	return strconv.FormatFloat(a/b, 'g', 2, 64)
 }

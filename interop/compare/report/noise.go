@@ -9,12 +9,12 @@ import (
 // What counts as a difference.
 const (
 	apart         = 1.25 // one value by the other
-	apartRepeated = 1.10 // where the repetitions do not overlap
+	apartRepeated = 1.10 // the same for values measured repeatedly
 	beyond        = 5    // values that have to lie beyond a percentile
 )
 
 const noiseRule = "Two values count as different if the greater is at least 1.25 times the lesser; " +
-	"1.10 times is enough where both were measured repeatedly and the repetitions do not overlap; counts differ if they are not equal. " +
+	"where both were measured repeatedly, 1.10 times is enough but the repetitions may not overlap; counts differ if they are not equal. " +
 	"All else is within the noise. Of a distribution the highest of p99, p90 and p50 is used that has 5 values or more beyond it in every distribution compared. " +
 	"Runs in which something went wrong do not count."
 
@@ -35,12 +35,14 @@ func compare(a, b amount) int {
 	if a.value > b.value {
 		return -compare(b, a)
 	}
+	different := b.value >= a.value*apart
 	switch {
-	case a.value == b.value:
-		return 0
-	case a.exact && b.exact, b.value >= a.value*apart:
-		return -1
-	case len(a.each) > 1 && len(b.each) > 1 && b.value >= a.value*apartRepeated && slices.Max(a.each) < slices.Min(b.each):
+	case a.exact && b.exact:
+		different = true
+	case len(a.each) > 1 && len(b.each) > 1:
+		different = b.value >= a.value*apartRepeated && slices.Max(a.each) < slices.Min(b.each)
+	}
+	if different && a.value != b.value {
 		return -1
 	}
 	return 0

@@ -55,8 +55,8 @@ func pictures(v *view, s *scenario) []picture {
 
 // atMost and atLeast return the runs of the condition with the greatest or the
 // least value of a parameter.
-func (s *scenario) atMost(key string) []*run  { return extreme{key, true}.pick(s, nil) }
-func (s *scenario) atLeast(key string) []*run { return extreme{key, false}.pick(s, nil) }
+func (s *scenario) atMost(key string) []*run  { return extreme{key, true, nil}.pick(s, nil) }
+func (s *scenario) atLeast(key string) []*run { return extreme{key, false, nil}.pick(s, nil) }
 
 // note says what a picture's runs have in common, and where they were made.
 func note(runs []*run, better string) string {

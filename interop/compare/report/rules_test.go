@@ -25,6 +25,7 @@ func TestCompareTellsDifferencesFromNoise(t *testing.T) {
 		{"a quarter less", one(12.5), one(10), 1},
 		{"a tenth more, repetitions apart", repeated(10, 9, 10, 10.5), repeated(11, 10.6, 11, 12), -1},
 		{"a tenth more, repetitions overlap", repeated(10, 9, 10, 10.7), repeated(11, 10.6, 11, 12), 0},
+		{"twice as much, repetitions overlap", repeated(10, 8, 10, 25), repeated(20, 9, 20, 22), 0},
 		{"less than a tenth more, repetitions apart", repeated(10, 9.9, 10), repeated(10.9, 10.8, 11), 0},
 		{"a tenth more, one was not repeated", repeated(10, 9, 10), one(11), 0},
 		{"counts", exact(100), exact(101), -1},

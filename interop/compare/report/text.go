@@ -97,13 +97,38 @@ func textParagraph(b *bufio.Writer, s, indent string) {
 	fmt.Fprintln(b, line)
 }
 
-// textTable writes a table in aligned columns, with a line of common headings
-// above those of columns where there are any.
+// tableWidth is that of tables in a terminal.
+const tableWidth = 120
+
+// textTable writes a table in aligned columns. One that is too wide is written in
+// parts, each with the columns that have no common heading, which say what a row
+// is of.
 func textTable(b *bufio.Writer, t table) {
 	if len(t.Rows) == 0 {
 		b.WriteString("nothing was measured\n")
 		return
 	}
+	widths := t.widths()
+	part, width, parts := t.without(), 0, 0
+	lead := part.width(widths)
+	for _, s := range t.spans() {
+		if s.group == "" {
+			continue
+		}
+		w := s.width(widths) + 2
+		if width > 0 && lead+width+w > tableWidth {
+			textPart(b, part, parts > 0)
+			part, width, parts = t.without(), 0, parts+1
+		}
+		part.add(t, s)
+		width += w
+	}
+	textPart(b, part, parts > 0)
+}
+
+// widths returns the columns' widths: those of their cells and headings, and the
+// first of several under a common heading takes what that needs beyond.
+func (t *table) widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
 		widths[i] = utf8.RuneCountInString(c.Name)
@@ -111,25 +136,65 @@ func textTable(b *bufio.Writer, t table) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(textCell(r, i)))
 		}
 	}
-	spans := t.spans()
-	for _, s := range spans {
-		// The last column of a span takes what its heading lacks.
-		have := 2 * (s.count - 1)
-		for i := s.from; i < s.from+s.count; i++ {
-			have += widths[i]
-		}
-		if more := utf8.RuneCountInString(s.group) - have; more > 0 {
+	for _, s := range t.spans() {
+		if more := utf8.RuneCountInString(s.group) - s.width(widths); more > 0 {
 			widths[s.from] += more
 		}
 	}
+	return widths
+}
+
+// width is that of a span's columns with the spaces between them.
+func (s span) width(widths []int) int {
+	w := 2 * (s.count - 1)
+	for i := s.from; i < s.from+s.count; i++ {
+		w += widths[i]
+	}
+	return w
+}
+
+// without returns the table without the columns that have a common heading.
+func (t *table) without() table {
+	p := table{Caption: t.Caption, Rows: make([]row, len(t.Rows))}
+	for i, r := range t.Rows {
+		p.Rows[i] = row{Bad: r.Bad, Apart: r.Apart}
+	}
+	for _, s := range t.spans() {
+		if s.group == "" {
+			p.add(*t, s)
+		}
+	}
+	return p
+}
+
+// add appends a span's columns of another table with the same rows.
+func (t *table) add(from table, s span) {
+	t.Columns = append(t.Columns, from.Columns[s.from:s.from+s.count]...)
+	for i := range t.Rows {
+		t.Rows[i].Cells = append(t.Rows[i].Cells, from.Rows[i].Cells[s.from:s.from+s.count]...)
+	}
+}
+
+// width is that of the table's first columns in another one's widths.
+func (t *table) width(widths []int) int {
+	w := 0
+	for i := range t.Columns {
+		w += widths[i] + 2
+	}
+	return w
+}
+
+// textPart writes a table that fits, after an empty line if it is not the first
+// part, with a line of common headings where there are any.
+func textPart(b *bufio.Writer, t table, later bool) {
+	if later {
+		fmt.Fprintln(b)
+	}
+	widths, spans := t.widths(), t.spans()
 	if t.grouped() {
 		var line strings.Builder
 		for _, s := range spans {
-			have := 2 * (s.count - 1)
-			for i := s.from; i < s.from+s.count; i++ {
-				have += widths[i]
-			}
-			line.WriteString(pad(s.group, have, t.Columns[s.from].Numeric) + "  ")
+			line.WriteString(pad(s.group, s.width(widths), t.Columns[s.from].Numeric) + "  ")
 		}
 		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
 	}

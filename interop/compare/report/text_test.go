@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -47,7 +49,9 @@ func TestFormsAgree(t *testing.T) {
 				mark = " (does not count)"
 			}
 			assert.Contains(t, markdown.String(), "| "+cells[0]+mark+" | "+strings.Join(cells[1:], " | ")+" |\n")
-			assert.Contains(t, words(text.String()), strings.Join(cells[1:], " "))
+			for _, c := range cells {
+				assert.Contains(t, text.String(), c)
+			}
 		}
 	}
 }
@@ -63,21 +67,34 @@ func TestTextTablesAreAligned(t *testing.T) {
 		case strings.HasPrefix(line, "transport"):
 			in, width = true, utf8.RuneCountInString(line)
 			tables++
+			assert.LessOrEqual(t, width, tableWidth)
 		case in && (strings.HasPrefix(line, "WebSocket h") || strings.HasPrefix(line, "SSE +") || strings.HasPrefix(line, "long polling")):
 			assert.Equal(t, width, utf8.RuneCountInString(line), line)
 		case line != "":
 			in = false
 		}
 	}
-	assert.Equal(t, 7, tables)
+	assert.GreaterOrEqual(t, tables, 7)
 }
 
-func TestTextTablesFitATerminal(t *testing.T) {
-	var b bytes.Buffer
-	require.NoError(t, WriteText(&b, sample(t)))
-	for line := range strings.Lines(b.String()) {
-		assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 130, line)
+// A table that is too wide is written in parts that have all of it.
+func TestWideTextTables(t *testing.T) {
+	wide := table{Columns: []column{{Name: "transport"}}, Rows: []row{{Cells: []cell{{Text: "WebSocket h1"}}}}}
+	for i := range 40 {
+		wide.Columns = append(wide.Columns, column{fmt.Sprint("figure ", i/2), "value", true})
+		wide.Rows[0].Cells = append(wide.Rows[0].Cells, cell{Text: fmt.Sprint(1000 + i)})
 	}
+	var out bytes.Buffer
+	b := bufio.NewWriter(&out)
+	textTable(b, wide)
+	require.NoError(t, b.Flush())
+	for line := range strings.Lines(out.String()) {
+		assert.LessOrEqual(t, utf8.RuneCountInString(line), tableWidth, line)
+	}
+	for i := range 40 {
+		assert.Equal(t, 1, strings.Count(out.String(), fmt.Sprint(1000+i)))
+	}
+	assert.Greater(t, strings.Count(out.String(), "WebSocket h1"), 1)
 }
 
 func TestMarkdownKeepsItsTables(t *testing.T) {

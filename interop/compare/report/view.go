@@ -185,6 +185,16 @@ func (r *run) condition() string {
 	return strings.Join(parts, ", ")
 }
 
+// with says one parameter, "" if the run does not have it.
+func (r *run) with(key string) string {
+	for _, p := range r.Parameters {
+		if p.Key == key {
+			return parameter(p)
+		}
+	}
+	return ""
+}
+
 // same says the parameters that all runs of the scenario have.
 func (s *scenario) same() string {
 	if len(s.runs) == 0 {
