@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
@@ -80,6 +81,10 @@ func responseWriterOf(w http.ResponseWriter) *responseWriter {
 // CONNECT. Our engine has applied them to the header block, but for those that
 // concern the protocol asked for; another server may have applied none.
 func checkRequest(r *http.Request, checked bool) *websocket.HandshakeError {
+	if values := r.Header[":protocol"]; checked && r.Method == http.MethodConnect &&
+		len(values) == 1 && strings.EqualFold(values[0], "websocket") {
+		return nil
+	}
 	c := &handshake.Connect{
 		Method: r.Method, Scheme: "http", Authority: r.Host, Path: r.URL.RequestURI(),
 		Header: r.Header.Clone(), TLS: r.TLS != nil,

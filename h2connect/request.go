@@ -226,20 +226,19 @@ func announced(h http.Header) (trailer http.Header) {
 
 // request makes the http.Request.
 func (in *incoming) request(ctx context.Context, sc *serverConn, body *requestBody) *http.Request {
-	r := &http.Request{
-		Method: in.method, URL: in.url, RequestURI: in.path,
-		Proto: "HTTP/2.0", ProtoMajor: 2,
-		Header: in.header, Trailer: in.trailer, Host: in.authority,
-		ContentLength: in.declared, Body: body,
-		RemoteAddr: sc.remoteAddr, TLS: sc.c.tls,
-	}
+	r := new(http.Request).WithContext(ctx)
+	r.Method, r.URL, r.RequestURI = in.method, in.url, in.path
+	r.Proto, r.ProtoMajor = "HTTP/2.0", 2
+	r.Header, r.Trailer, r.Host = in.header, in.trailer, in.authority
+	r.ContentLength, r.Body = in.declared, body
+	r.RemoteAddr, r.TLS = sc.remoteAddr, sc.c.tls
 	if in.path == "" {
 		r.RequestURI = in.authority // as in HTTP/1.1
 	}
 	if in.endStream {
 		r.ContentLength, r.Body = 0, http.NoBody
 	}
-	return r.WithContext(ctx)
+	return r
 }
 
 // headerOf returns a block's regular fields as an http.Header.
