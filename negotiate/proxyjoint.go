@@ -164,7 +164,7 @@ func (j *joint) pumpDown() {
 		j.begin(err)
 		j.say(websocket.StatusServiceRestart, "backend lost")
 		sent, broken := j.bid()
-		if broken == nil && !sent && err == io.EOF && j.has(&j.up.closed) {
+		if broken == nil && !sent && err == io.EOF && j.has(&j.up.closing) {
 			break // a client that has closed gets the END that the backend has left it
 		}
 		if !sent || broken != nil {

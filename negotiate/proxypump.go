@@ -38,6 +38,7 @@ type pump struct {
 	bytes   atomic.Int64 // passed on; anybody may look
 
 	// Guarded by the joint's lock.
+	closing bool   // a Close frame passes, or has passed
 	closed  bool   // a Close frame has passed
 	ended   bool   // nothing more comes
 	writes  uint64 // begun and ended: odd while one is in progress
@@ -90,6 +91,9 @@ func (j *joint) copy(p *pump) (side, error) {
 func (j *joint) pass(p *pump, b []byte) error {
 	bidding := p == &j.down && j.hasFarewell()
 	b = b[:p.frames.follow(b, bidding)]
+	if p.frames.closed {
+		j.set(&p.closing) // before its answer can come
+	}
 	n, err := j.write(p, b)
 	p.bytes.Add(int64(n))
 	if p.frames.closed && !p.own {
