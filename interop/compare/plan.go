@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,107 +80,123 @@ var transports = []result.Transport{
 	{ID: result.PollingH2, Name: "Long polling over HTTP/2", About: "The same as streams of one TCP connection."},
 }
 
+// questions are the scenarios without their plans.
+var questions = []scenario{
+	{
+		number: 1, name: "a page with sockets and requests",
+		asks: "What does a page open that has N sockets and makes some requests, and what does that cost?",
+		how:  "All sockets and requests begin at the same moment, on no connection. Each socket sends one message, which comes back. Then everything is closed.",
+	},
+	{
+		number: 2, name: "chat: many receivers, few senders",
+		asks: "What does a message cost that goes to many receivers?",
+		how:  "The senders, which are receivers too, send at a fixed rate by a schedule; each message goes to every receiver.",
+	},
+	{
+		number: 3, name: "game: small messages both ways, 60 times a second",
+		asks: "What does steady traffic of small messages cost, and how late are they?",
+		how:  "Each socket sends 60 messages a second by a schedule, spread evenly over the sockets; each comes back at once.",
+	},
+	{
+		number: 4, name: "sockets that are idle",
+		asks: "What does a socket cost that has nothing to say?",
+		how:  "The server's memory is looked at, garbage collected, before there are sockets and when all have been opened and are quiet. Then there are heartbeats: a Ping of the client's and its Pong for WebSocket, a comment of the server's in an event stream, the empty answer to a poll and the next poll.",
+	},
+	{
+		number: 5, name: "a download beside a socket",
+		asks: "What does a large download do to the messages of a socket beside it?",
+		how:  "One socket sends messages by a schedule, which come back: first alone, then while a download runs that fills the link.",
+	},
+	{
+		number: 6, name: "everybody comes back after a restart",
+		asks: "How long is everybody without a connection after the server's restart, and what does the return cost?",
+		how:  "The server shuts down in an orderly way, for which it has 250 ms, and another one is started on the same port. Who has lost a socket tries again at once, and every 10 ms until it succeeds; a first message shows that it works. The time without a connection includes what is left of the shutdown, and the start of the new server; the time to recover does not.",
+	},
+	{
+		number: 7, name: "a slow network that loses packets",
+		asks: "What does a network with a round trip of 50 ms do to messages when it loses packets?",
+		how:  "A socket is opened on no connection, alone, for the round trips that takes. Then all sockets send messages by a schedule, which come back.",
+	},
+}
+
+// An extent is how much is measured.
+type extent struct {
+	rounds, memoryRounds   int // of scenarios 1, 2, 3 and 6, and of 4
+	pages                  []int
+	receivers, idle, storm int           // sockets
+	loss, bulkLoss         []float64     // of packets
+	time, idleTime         time.Duration // of scenarios 2 and 3, and of 4
+	bulkTime, lossTime     time.Duration // of scenarios 5 and 7
+}
+
+var (
+	normal = extent{
+		rounds: 3, memoryRounds: 2, pages: []int{1, 6, 30, 100}, receivers: 100, idle: 500, storm: 100,
+		loss: []float64{0, 0.01, 0.03}, bulkLoss: []float64{0, 0.02},
+		time: 2 * time.Second, idleTime: 1500 * time.Millisecond, bulkTime: 3 * time.Second, lossTime: 3 * time.Second,
+	}
+	quickly = extent{
+		rounds: 1, memoryRounds: 1, pages: []int{1, 30}, receivers: 50, idle: 200, storm: 50,
+		loss: []float64{0, 0.03}, bulkLoss: []float64{0.02},
+		time: 800 * time.Millisecond, idleTime: 800 * time.Millisecond, bulkTime: 1200 * time.Millisecond, lossTime: time.Second,
+	}
+)
+
 // scenarios returns what is measured.
 func scenarios(quick bool) []scenario {
-	pick := func(normal, quickly int) int {
-		if quick {
-			return quickly
-		}
-		return normal
-	}
-	seconds := func(normal, quickly float64) time.Duration {
-		if quick {
-			normal = quickly
-		}
-		return time.Duration(normal * float64(time.Second))
-	}
-	pages, bulkLoss, losses := []int{1, 6, 30, 100}, []float64{0, 0.02}, []float64{0, 0.01, 0.03}
+	e := normal
 	if quick {
-		pages, bulkLoss, losses = []int{1, 30}, []float64{0.02}, []float64{0, 0.03}
+		e = quickly
 	}
-	list := []scenario{
-		{
-			number: 1, name: "a page with sockets and requests",
-			asks: "What does a page open that has N sockets and makes some requests, and what does that cost?",
-			how:  "All sockets and requests begin at the same moment, on no connection. Each socket sends one message, which comes back. Then everything is closed.",
-		},
-		{
-			number: 2, name: "chat: many receivers, few senders",
-			asks: "What does a message cost that goes to many receivers?",
-			how:  "The senders, which are receivers too, send at a fixed rate by a schedule; each message goes to every receiver.",
-		},
-		{
-			number: 3, name: "game: small messages both ways, 60 times a second",
-			asks: "What does steady traffic of small messages cost, and how late are they?",
-			how:  "Each socket sends 60 messages a second by a schedule, spread evenly over the sockets; each comes back at once.",
-		},
-		{
-			number: 4, name: "sockets that are idle",
-			asks: "What does a socket cost that has nothing to say?",
-			how:  "The server's memory is looked at, garbage collected, before there are sockets and when all have been opened and are quiet. Then there are heartbeats: a Ping of the client's and its Pong for WebSocket, a comment of the server's in an event stream, the empty answer to a poll and the next poll.",
-		},
-		{
-			number: 5, name: "a download beside a socket",
-			asks: "What does a large download do to the messages of a socket beside it?",
-			how:  "One socket sends messages by a schedule, which come back: first alone, then while a download runs that fills the link.",
-		},
-		{
-			number: 6, name: "everybody comes back after a restart",
-			asks: "How long is everybody without a connection after the server's restart, and what does the return cost?",
-			how:  "The server shuts down in an orderly way, for which it has 250 ms, and another one is started on the same port. Who has lost a socket tries again at once, and every 10 ms until it succeeds; a first message shows that it works. The time without a connection includes what is left of the shutdown, and the start of the new server; the time to recover does not.",
-		},
-		{
-			number: 7, name: "a slow network that loses packets",
-			asks: "What does a network with a round trip of 50 ms do to messages when it loses packets?",
-			how:  "A socket is opened on no connection, alone, for the round trips that takes. Then all sockets send messages by a schedule, which come back.",
-		},
-	}
+	list := slices.Clone(questions)
 	for i := range list {
 		s := &list[i]
-		s.rounds = 1
 		switch s.number {
 		case 1, 2, 3, 6:
-			s.rounds = pick(3, 1)
+			s.rounds = e.rounds
 		case 4:
-			s.rounds = pick(2, 1)
+			s.rounds = e.memoryRounds
+		default:
+			s.rounds = 1
 		}
 		for _, t := range transports {
-			p := plan{Scenario: s.number, Transport: t.ID}
-			with := func(change func(p *plan)) {
-				q := p
-				change(&q)
-				s.plans = append(s.plans, q)
+			for _, p := range e.plans(s.number) {
+				p.Scenario, p.Transport = s.number, t.ID
+				s.plans = append(s.plans, p)
 			}
-			switch s.number {
-			case 1:
-				for _, n := range pages {
-					with(func(p *plan) { p.Sockets, p.Requests, p.Size = n, 20, 512 })
-				}
-			case 2:
-				with(func(p *plan) {
-					p.Sockets, p.Senders, p.Rate, p.Size, p.Time = pick(100, 50), 4, 5, 200, seconds(2, 0.8)
-				})
-			case 3:
-				with(func(p *plan) { p.Sockets, p.Rate, p.Size, p.Time = 10, 60, 64, seconds(2, 0.8) })
-			case 4:
-				with(func(p *plan) { p.Sockets, p.Time = pick(500, 200), seconds(1.5, 0.8) })
-			case 5:
-				for _, loss := range bulkLoss {
-					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 1, 50, 64, seconds(3, 1.2)
-						p.Link = link{RTT: 40 * time.Millisecond, Loss: loss, Rate: 20e6}
-					})
-				}
-			case 6:
-				with(func(p *plan) { p.Sockets, p.Size = pick(100, 50), 64 })
-			case 7:
-				for _, loss := range losses {
-					with(func(p *plan) {
-						p.Sockets, p.Rate, p.Size, p.Time = 20, 20, 200, seconds(3, 1)
-						p.Link = link{RTT: 50 * time.Millisecond, Loss: loss, Rate: 20e6}
-					})
-				}
-			}
+		}
+	}
+	return list
+}
+
+// plans returns a scenario's plans for each transport.
+func (e *extent) plans(scenario int) (list []plan) {
+	switch scenario {
+	case 1:
+		for _, n := range e.pages {
+			list = append(list, plan{Sockets: n, Requests: 20, Size: 512})
+		}
+	case 2:
+		list = []plan{{Sockets: e.receivers, Senders: 4, Rate: 5, Size: 200, Time: e.time}}
+	case 3:
+		list = []plan{{Sockets: 10, Rate: 60, Size: 64, Time: e.time}}
+	case 4:
+		list = []plan{{Sockets: e.idle, Time: e.idleTime}}
+	case 5:
+		for _, loss := range e.bulkLoss {
+			list = append(list, plan{
+				Sockets: 1, Rate: 50, Size: 64, Time: e.bulkTime,
+				Link: link{RTT: 40 * time.Millisecond, Loss: loss, Rate: 20e6},
+			})
+		}
+	case 6:
+		list = []plan{{Sockets: e.storm, Size: 64}}
+	case 7:
+		for _, loss := range e.loss {
+			list = append(list, plan{
+				Sockets: 20, Rate: 20, Size: 200, Time: e.lossTime,
+				Link: link{RTT: 50 * time.Millisecond, Loss: loss, Rate: 20e6},
+			})
 		}
 	}
 	return list

@@ -51,9 +51,8 @@ type (
 		RSS         int64         // bytes of memory resident now
 		Heap        int64         // bytes of heap in use
 		Goroutines  int
-		Connections int   // accepted so far
-		Handshakes  int   // of TLS, begun so far
-		Again       int64 // bytes that TCP has sent again, on connections that have ended
+		Connections int // accepted so far
+		Handshakes  int // of TLS, begun so far
 	}
 
 	// event is a client's line: a question, or its result.
