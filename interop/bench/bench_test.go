@@ -54,11 +54,8 @@ func init() {
 
 // small makes of a case's load one that takes a moment.
 func small(l load) load {
-	l.Sockets = min(l.Sockets, 20)
-	if l.Size >= 64<<10 {
-		l.Sockets = min(l.Sockets, 2)
-	}
-	l.Idle, l.Conns, l.Rate, l.Time = min(l.Idle, 20), min(l.Conns, 2), min(l.Rate, 1000), 40*time.Millisecond
+	l.Sockets = min(l.Sockets, 3)
+	l.Idle, l.Conns, l.Rate, l.Time = min(l.Idle, 20), min(l.Conns, 2), min(l.Rate, 1000), 20*time.Millisecond
 	if l.Reading != "" && l.Bulk > 0 {
 		l.Bulk, l.Time = 1, 400*time.Millisecond // an answer may wait behind megabytes
 	}

@@ -16,7 +16,7 @@ const method = "Server and client are processes of their own on one machine, sta
 	"Every byte that came back was compared with what had been sent; a difference ends the measurement.\n\n" +
 	"All servers of a protocol have the same client, which does as little as can talk to them: frames on TLS connections, on the streams of an HTTP/2 connection with Chromium's windows, on QUIC streams. " +
 	"It sends a socket's next message when the answer is there, and joins what it sends while it handles what came in one read; at a fixed rate it sends what is due every millisecond, each message by a write of its own. " +
-	"Only cases that say so, and those with compression, have this module's own clients. " +
+	"Only cases that say so, those with compression, and a socket beside endless downloads without another word have this module's own clients. " +
 	"Servers have no limit, check or deadline switched off. Other libraries are used as their documentation shows, with their buffers kept from one message to the next and their pools.\n"
 
 // markdown returns the page, with plots if there are drawings.
