@@ -10,6 +10,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 
@@ -24,7 +25,22 @@ func WriteText(w io.Writer, r *result.Report) error {
 // WriteMarkdown writes r as Markdown, its headings at level 3 and below, so that
 // it can stand in another page.
 func WriteMarkdown(w io.Writer, r *result.Report) error {
-	return writeMarkdown(w, build(r))
+	return writeMarkdown(w, build(r), "")
+}
+
+// Page returns r as Markdown with its plots, and these by their files' names:
+// the Markdown refers to them in folder.
+func Page(r *result.Report, folder string) (markdown []byte, plots map[string][]byte, err error) {
+	d := build(r)
+	plots = make(map[string][]byte)
+	for _, s := range d.Sections {
+		for _, p := range s.Plots {
+			plots[p.ID+".svg"] = p.file(p.head(0, ""))
+		}
+	}
+	var b bytes.Buffer
+	err = writeMarkdown(&b, d, folder)
+	return b.Bytes(), plots, err
 }
 
 // WriteHTML writes r as a page that needs no network and no script.

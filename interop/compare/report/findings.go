@@ -51,7 +51,7 @@ func when(held, not []string) string {
 	case len(not) == 0:
 		return "at " + held[0]
 	}
-	return "at " + enumerate(held, "and") + ", not at " + enumerate(not, "and")
+	return "at " + enumerate(held, "and") + ", not at " + enumerate(not, "or")
 }
 
 // A judgement is what one condition says of WebSockets over HTTP/1.1, HTTP/2 and

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// writeMarkdown writes the document's summary, and its scenarios at a glance.
-func writeMarkdown(w io.Writer, d *document) error {
+// writeMarkdown writes the document's summary, and its scenarios at a glance;
+// with their plots if it is told in which folder these are.
+func writeMarkdown(w io.Writer, d *document, plots string) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "Measured on %s in %s by `%s`:\n\n", d.When, d.Took, d.Command)
 	for _, f := range d.Machine {
@@ -37,7 +38,7 @@ func writeMarkdown(w io.Writer, d *document) error {
 		fmt.Fprintf(b, "\n%s\n", d.Noise)
 	}
 	for _, s := range d.Sections {
-		markdownSection(b, s)
+		markdownSection(b, s, plots)
 	}
 	if len(d.Methods) > 0 {
 		b.WriteString("\n### Methods\n\n")
@@ -52,7 +53,7 @@ func writeMarkdown(w io.Writer, d *document) error {
 	return b.Flush()
 }
 
-func markdownSection(b *bufio.Writer, s section) {
+func markdownSection(b *bufio.Writer, s section, plots string) {
 	fmt.Fprintf(b, "\n### %d. %s\n\n%s %s\n\n", s.Number, markdownText(s.Name), markdownText(s.Asks), markdownText(s.How))
 	if s.Same != "" {
 		fmt.Fprintf(b, "All runs: %s. ", markdownText(s.Same))
@@ -67,6 +68,12 @@ func markdownSection(b *bufio.Writer, s section) {
 	}
 	for _, f := range s.Findings {
 		fmt.Fprintf(b, "\n%s\n", markdownText(f))
+	}
+	if plots == "" {
+		return
+	}
+	for _, p := range s.Plots {
+		fmt.Fprintf(b, "\n![%s: %s](%s/%s.svg)\n", markdownText(p.Title), markdownText(p.note), plots, p.ID)
 	}
 }
 
