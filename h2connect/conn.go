@@ -69,6 +69,7 @@ type conn struct {
 	dec      *hpack.Decoder // the reader's
 	block    block          // the reader's
 	data     dataFrame      // the reader's
+	burst    burst          // the reader's
 	lead     lead
 	updates  tableSizeCheck // the reader's
 	empties  int            // the reader's: empty DATA frames not yet paid for

@@ -64,7 +64,7 @@ func (c *conn) continueData() error {
 		}
 		first := d.first
 		d.content, d.first = d.content-len(p), false
-		if err := c.deliver(d.st, p, first); err != nil {
+		if err := c.deliver(d.st, p, 0, first); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 		return nil, malformed("DATA before the response")
 	}
 	if !st.recv.take(fh.Length) {
-		return nil, streamViolation(http2.ErrCodeFlowControl, "stream window exceeded").passed(limitStreamWindow)
+		return nil, windowExceeded()
 	}
 	end := fh.Flags.Has(http2.FlagDataEndStream)
 	if content == 0 && !end {
@@ -129,9 +129,15 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 	return st, nil
 }
 
-// deliver moves bytes of content from the connection's buffer to the stream.
-func (c *conn) deliver(st *stream, p []byte, first bool) error {
-	f, buffered, increment, consumed := st.recv.deliver(p)
+func windowExceeded() *violation {
+	return streamViolation(http2.ErrCodeFlowControl, "stream window exceeded").passed(limitStreamWindow)
+}
+
+// deliver moves bytes of content from the connection's buffer to the stream. Of
+// them charge have not been charged to the stream's window yet; first says that
+// they are the first of their frame.
+func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
+	f, buffered, increment, consumed := st.recv.deliver(p, charge)
 	if buffered > 0 {
 		c.buffered.Add(int64(buffered))
 	}
@@ -148,7 +154,10 @@ func (c *conn) deliver(st *stream, p []byte, first bool) error {
 		return c.push(st, p)
 	case fateServe:
 		go st.serve()
+	case fateOverrun:
+		return c.streamViolation(st.id, windowExceeded())
 	}
+	c.in.stirred = true
 	return nil
 }
 

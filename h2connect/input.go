@@ -28,6 +28,9 @@ type input struct {
 	term  uint64 // the lead's when it was last filled
 	reads int    // since a flush
 	small int    // reads in a row of no more than idleBuffer
+
+	owed    int  // bytes that bursts have delivered, to be settled with the connection's window
+	stirred bool // other goroutines may be about to write because of what has come since a flush
 }
 
 func (in *input) init(c *conn) { in.c, in.buf = c, make([]byte, idleBuffer) }
@@ -78,9 +81,10 @@ func (in *input) fill() error {
 	}
 	c := in.c
 	c.mu.Lock()
+	c.settleOwed()
 	if !in.readOn() {
 		in.reads = 0
-		c.flush()
+		c.flushRead()
 	}
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()

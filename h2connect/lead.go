@@ -34,6 +34,7 @@ var errDeposed = errors.New("another goroutine reads the connection")
 
 // A lead is the state of that.
 type lead struct {
+	st   *stream       // whose Handler the reader calls; it is the reader's
 	term atomic.Uint64 // odd while the reader is in a Handler's hands; never the same again
 	slow atomic.Int32  // how many more times sockets are served by goroutines of their own
 
@@ -122,7 +123,7 @@ func (c *conn) depose(term uint64) bool {
 	}
 	// The new reader: it ends with the connection or when it is deposed in turn.
 	go func() {
-		c.data.st.slow.Store(leadPenalty)
+		c.lead.st.slow.Store(leadPenalty)
 		c.lead.slow.Store(leadPenalty)
 		c.in.leave()
 		c.mu.Lock()
@@ -149,6 +150,7 @@ func (c *conn) inline(st *stream) bool {
 // push gives bytes that have arrived to st's Handler, and returns errDeposed if
 // the caller is not the reader any more.
 func (c *conn) push(st *stream, p []byte) error {
+	c.lead.st = st
 	term := c.lead.enter()
 	st.term.Store(term)
 	returned := false

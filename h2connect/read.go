@@ -23,19 +23,19 @@ func (c *conn) run() {
 	var err error
 	var last uint64
 	for frames := 0; err == nil && !c.dying.Load(); {
-		err = c.readFrame()
+		var n int
+		n, err = c.takeFrames()
+		frames += n
 		if err == errDeposed {
 			return // it is another's connection now
 		}
-		if term := c.lead.term.Load(); term == last {
-			frames++
-		} else {
-			last = term
+		if term := c.lead.term.Load(); term != last {
+			last, frames = term, 0
 		}
 		if c.lead.flushDue() || frames >= flushEvery {
 			frames = 0
 			c.mu.Lock()
-			c.flush()
+			c.flushRead()
 			c.mu.Unlock()
 		}
 	}
@@ -52,6 +52,25 @@ func (c *conn) run() {
 	}
 	c.end(networkError(err))
 	c.mu.Unlock()
+}
+
+// takeFrames takes a frame, or a burst of them, and returns how many.
+func (c *conn) takeFrames() (n int, err error) {
+	if c.burst.frames == nil && c.data.st == nil {
+		if c.in.r == c.in.w {
+			if err := c.in.fill(); err != nil {
+				return 0, c.framerError(err)
+			}
+		}
+		if !c.admitBurst() {
+			return 1, c.readFrame()
+		}
+	}
+	if c.data.st != nil {
+		return 1, c.readFrame()
+	}
+	n = c.burst.end // deliverBurst may leave it to another reader
+	return n, c.deliverBurst()
 }
 
 // readFrame takes one frame. A violation that only costs a stream is dealt with
@@ -87,6 +106,7 @@ func (c *conn) readFrame() error {
 }
 
 func (c *conn) dispatch(fh http2.FrameHeader) error {
+	c.in.stirred = true
 	switch fh.Type {
 	case http2.FrameData:
 		return c.readData(fh)

@@ -54,9 +54,10 @@ type lazy = interface {
 type fate uint8
 
 const (
-	fateKept  fate = iota // they wait, or have gone where a read wanted them
-	fateTaken             // Take is to be called with them, by the caller
-	fateServe             // they wait, and serve is to be called
+	fateKept    fate = iota // they wait, or have gone where a read wanted them
+	fateTaken               // Take is to be called with them, by the caller
+	fateServe               // they wait, and serve is to be called
+	fateOverrun             // the window does not allow them: nothing has changed
 )
 
 func (r *receiver) init(window int) {
@@ -70,14 +71,17 @@ func (r *receiver) take(n uint32) bool {
 	return r.flow.take(n)
 }
 
-// deliver takes bytes that have arrived and been paid for, and says what becomes
-// of them. It returns how many of them now wait, the credit to announce at once
-// because nobody wants them, and whether everything before them had been
-// consumed.
-func (r *receiver) deliver(p []byte) (f fate, buffered int, increment uint32, consumed bool) {
+// deliver takes bytes that have arrived, charge of which take has not been asked
+// about, and says what becomes of them. It returns how many of them now wait, the
+// credit to announce at once because nobody wants them, and whether everything
+// before them had been consumed.
+func (r *receiver) deliver(p []byte, charge int) (f fate, buffered int, increment uint32, consumed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.discarded {
+	if !r.flow.take(uint32(charge)) && r.err == nil {
+		return fateOverrun, 0, 0, false
+	}
+	if r.err != nil { // nobody wants them, or the stream has been reset meanwhile
 		return fateKept, 0, r.giveLocked(len(p)), false
 	}
 	consumed = r.waiting.len() == 0

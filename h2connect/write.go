@@ -38,12 +38,23 @@ func (w batchWriter) Write(p []byte) (int, error) {
 
 // flush sends what has been appended. c.mu is held; it is released while
 // writing.
-func (c *conn) flush() {
-	if c.flushing || !c.sendable() || c.lead.away() && len(c.out) < corkBytes {
+func (c *conn) flush() { c.flushAfter(true) }
+
+// flushRead is flush for the reader.
+func (c *conn) flushRead() {
+	c.flushAfter(c.in.stirred)
+	c.in.stirred = false
+}
+
+// flushAfter is flush, after others that stand ready have run, if there may be
+// any.
+func (c *conn) flushAfter(others bool) {
+	away := c.lead.away()
+	if c.flushing || !c.sendable() || away && len(c.out) < corkBytes {
 		return
 	}
 	c.flushing = true
-	if len(c.streams) > 1 {
+	if others && !away && len(c.streams) > 1 {
 		// The reader's last read may have woken many: let those who are about
 		// to write do it first. It is this that makes one write of many.
 		c.mu.Unlock()
