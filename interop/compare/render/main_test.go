@@ -83,3 +83,32 @@ func TestRenderWritesTextAndHTML(t *testing.T) {
 
 	assert.Error(t, run([]string{"-json", "nothing.json"}, nil))
 }
+
+// What docs/comparison.md says is what its kept figures say.
+func TestDocsAreUpToDate(t *testing.T) {
+	const docs = "../../../docs"
+	dir := t.TempDir()
+	page := filepath.Join(dir, "comparison.md")
+	kept, err := os.ReadFile(filepath.Join(docs, "comparison.md"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(page, kept, 0o644))
+	require.NoError(t, run([]string{"-json", filepath.Join(docs, "comparison", "report.json"), "-docs", page}, nil))
+
+	const again = "if it is meant to change: go -C interop run ./compare/render -json ../docs/comparison/report.json -docs ../docs/comparison.md"
+	same := func(name string) {
+		want, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join(docs, name))
+		require.NoError(t, err, again)
+		assert.True(t, bytes.Equal(want, got), "%s is not what its figures say; %s", name, again)
+	}
+	same("comparison.md")
+	plots, err := filepath.Glob(filepath.Join(dir, "comparison", "*.svg"))
+	require.NoError(t, err)
+	for _, plot := range plots {
+		same(filepath.Join("comparison", filepath.Base(plot)))
+	}
+	have, err := filepath.Glob(filepath.Join(docs, "comparison", "*.svg"))
+	require.NoError(t, err)
+	assert.Len(t, have, len(plots))
+}

@@ -111,7 +111,7 @@ func advise(v *view) []advice {
 // choose answers a question by its rule: the transport with the least amount is
 // to be used, and those that count as equal to it.
 func choose(v *view, s *scenario, q question) advice {
-	a := advice{Have: q.have, Number: q.scenario}
+	a := advice{Have: q.have, Number: q.scenario, Rule: "needs two transports"}
 	amounts, what := q.by.amounts(q.at.pick(s, q.among))
 	slices.SortStableFunc(amounts, func(x, y amount) int { return cmp.Compare(x.value, y.value) })
 	if len(amounts) > 0 {
