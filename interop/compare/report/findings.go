@@ -58,7 +58,8 @@ func when(held, not []string) string {
 // HTTP/3.
 type judgement struct {
 	condition  string
-	what       string     // what was compared
+	percentile string
+	above      []string   // higher percentiles, at which HTTP/2 was not slower
 	h1, h2, h3 *amount    // nil if not measured
 	before     [3]*amount // before the download, likewise
 	lossy      bool
@@ -67,21 +68,38 @@ type judgement struct {
 	help       int  // h3 compared with h2: -1 if it was faster
 }
 
+// judge compares at the highest percentile at which HTTP/2 was slower than
+// HTTP/1.1: a lost segment delays more of the messages that share a connection,
+// which shows before the slowest of them do. Where HTTP/2 was not slower it
+// compares at the highest of all.
 func judge(runs []*run, bulk bool) judgement {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return !slices.Contains(sockets, r.Transport) })
-	j := judgement{bulk: bulk, condition: "these parameters"}
+	all := supported(result.MessageLatency, runs)
+	var above []string
+	for _, p := range all {
+		j := judgeAt(runs, p, bulk)
+		if j.hurt > 0 {
+			j.above = above
+			return j
+		}
+		above = append(above, p.name)
+	}
+	return judgeAt(runs, all[0], bulk)
+}
+
+func judgeAt(runs []*run, p percentile, bulk bool) judgement {
+	j := judgement{bulk: bulk, condition: "these parameters", percentile: p.name}
 	if len(runs) > 0 {
 		if c := mostLoss.condition(runs[0]); c != "" {
 			j.condition = c
 		}
 		j.lossy = runs[0].parameter(result.Loss) > 0
 	}
-	amounts, what := tailOf(result.MessageLatency).amounts(runs)
-	j.what = what
-	before, _ := tailOf(result.BaselineDelay).amounts(runs)
+	before, _ := percentileOf(result.BaselineDelay, runs, p)
 	for i := range before {
 		j.before[slices.Index(sockets, before[i].run.Transport)] = &before[i]
 	}
+	amounts, _ := percentileOf(result.MessageLatency, runs, p)
 	for i := range amounts {
 		a := &amounts[i]
 		switch a.run.Transport {
@@ -112,18 +130,12 @@ func (j *judgement) sentences() string {
 	if !j.complete() {
 		return at + " nothing follows: WebSockets were not measured over all three of HTTP/1.1, HTTP/2 and HTTP/3."
 	}
-	figures := fmt.Sprintf("%s the %s was %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", at, j.percentile()+" of message latency", j.h2, j.h1, j.h3)
+	figures := fmt.Sprintf("%s the %s was %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", at, j.percentile+" of message latency", j.h2, j.h1, j.h3)
 	if j.bulk {
 		figures = fmt.Sprintf("%s the %s was %s over HTTP/2%s, %s over HTTP/1.1%s, where the download has a TCP connection of its own, and %s over HTTP/3%s.",
-			at, j.percentile()+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3))
+			at, j.percentile+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3))
 	}
-	return strings.Join([]string{figures, j.ofTCP(), j.ofQUIC()}, " ")
-}
-
-// percentile is the one that was compared.
-func (j *judgement) percentile() string {
-	p, _, _ := strings.Cut(j.what, " ")
-	return p
+	return strings.Join([]string{figures, j.ofTCP() + j.notAbove(), j.ofQUIC()}, " ")
 }
 
 // rose compares with what was measured before the download.
@@ -149,6 +161,14 @@ func (j *judgement) ofTCP() string {
 		return "The one TCP connection did not hurt: HTTP/2 took " + times + " times as long as HTTP/1.1, which is less."
 	}
 	return "The one TCP connection did not hurt: between HTTP/2 and HTTP/1.1 the difference is within the noise."
+}
+
+// notAbove says at which higher percentiles HTTP/2 was not slower.
+func (j *judgement) notAbove() string {
+	if len(j.above) == 0 {
+		return ""
+	}
+	return " At " + enumerate(j.above, "and") + " it was not slower."
 }
 
 // ofQUIC says what HTTP/3 did about it.

@@ -16,6 +16,7 @@ const (
 const noiseRule = "Two values count as different if the greater is at least 1.25 times the lesser; " +
 	"where both were measured repeatedly, 1.10 times is enough but the repetitions may not overlap; counts differ if they are not equal. " +
 	"All else is within the noise. Of a distribution the highest of p99, p90 and p50 is used that has 5 values or more beyond it in every distribution compared. " +
+	"Scenarios 5 and 7 are judged at the highest of these percentiles at which HTTP/2 was slower than HTTP/1.1, and where it was not, at the highest. " +
 	"Runs in which something went wrong do not count."
 
 // An amount is a value of one run, to be compared with those of other runs.
@@ -87,35 +88,46 @@ func connectionsOf() quantity {
 // highest that the one with the fewest values supports.
 func tailOf(key string) quantity {
 	return quantity{func(runs []*run) (amounts []amount, what string) {
-		var found []*result.Distribution
-		var of []*run
-		for _, r := range runs {
-			if d, _ := r.distribution(key); d != nil && r.counts() {
-				found, of = append(found, d), append(of, r)
-			}
-		}
-		name, read := percentile(found)
-		for i, d := range found {
-			amounts = append(amounts, amount{of[i], read(d), d.Unit, nil, false})
-			what = name + " of " + d.Name
-		}
-		return amounts, what
+		return percentileOf(key, runs, supported(key, runs)[0])
 	}}
 }
 
-// percentile chooses the highest percentile that all distributions support.
-func percentile(all []*result.Distribution) (name string, read func(*result.Distribution) float64) {
-	fewest := 0
-	for i, d := range all {
-		if i == 0 || d.Count < fewest {
-			fewest = d.Count
+// A percentile is one of a distribution's.
+type percentile struct {
+	name string
+	of   func(*result.Distribution) float64
+}
+
+// percentileOf returns a percentile of those runs that have the distribution.
+func percentileOf(key string, runs []*run, p percentile) (amounts []amount, what string) {
+	for _, r := range runs {
+		if d, _ := r.distribution(key); d != nil && r.counts() {
+			amounts = append(amounts, amount{r, p.of(d), d.Unit, nil, false})
+			what = p.name + " of " + d.Name
 		}
+	}
+	return amounts, what
+}
+
+// supported returns the percentiles that all of the runs' distributions support,
+// the highest first.
+func supported(key string, runs []*run) []percentile {
+	fewest, first := 0, true
+	for _, r := range runs {
+		if d, _ := r.distribution(key); d != nil && r.counts() && (first || d.Count < fewest) {
+			fewest, first = d.Count, false
+		}
+	}
+	all := []percentile{
+		{"p99", func(d *result.Distribution) float64 { return d.P99 }},
+		{"p90", func(d *result.Distribution) float64 { return d.P90 }},
+		{"p50", func(d *result.Distribution) float64 { return d.P50 }},
 	}
 	switch {
 	case fewest >= beyond*100:
-		return "p99", func(d *result.Distribution) float64 { return d.P99 }
+		return all
 	case fewest >= beyond*10:
-		return "p90", func(d *result.Distribution) float64 { return d.P90 }
+		return all[1:]
 	}
-	return "p50", func(d *result.Distribution) float64 { return d.P50 }
+	return all[2:]
 }

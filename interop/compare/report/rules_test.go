@@ -86,8 +86,11 @@ func TestPercentileIsTheHighestThatAllSupport(t *testing.T) {
 		a, b int
 		want string
 	}{{500, 10_000, "p99"}, {499, 10_000, "p90"}, {10_000, 50, "p90"}, {49, 10_000, "p50"}} {
-		name, _ := percentile([]*result.Distribution{{Count: c.a}, {Count: c.b}})
-		assert.Equal(t, c.want, name)
+		v := newView(&result.Report{Scenarios: []result.Scenario{{Runs: []result.Run{
+			{Distributions: []result.Distribution{{Key: "x", Count: c.a}}},
+			{Distributions: []result.Distribution{{Key: "x", Count: c.b}}},
+		}}}})
+		assert.Equal(t, c.want, supported("x", v.scenarios[0].runs)[0].name)
 	}
 }
 
@@ -130,6 +133,18 @@ func TestFindingsSayWhenOneConnectionHurts(t *testing.T) {
 	assert.Contains(t, said, "The one TCP connection hurt: HTTP/2 took 3 times as long as HTTP/1.1.")
 	assert.Contains(t, said, "HTTP/3 helped: it took 0.5 times as long as HTTP/2.")
 	assert.Contains(t, said, "hurt messages at 3 % loss, not at 0 % loss, and HTTP/3 was faster than HTTP/2 at 3 % loss, not at 0 % loss.")
+}
+
+// What shows in more of the messages, though not in the slowest, is found.
+func TestFindingsLookAtLowerPercentiles(t *testing.T) {
+	v := ofLatency(7, map[float64][3]float64{3: {170, 200, 110}})
+	for i, p90 := range []float64{60, 130, 61} {
+		v.scenarios[0].Runs[i].Distributions[0].P90 = p90
+	}
+	said := text(v)
+	assert.Contains(t, said, "the p90 of message latency was 130 ms over HTTP/2, 60 ms over HTTP/1.1 and 61 ms over HTTP/3")
+	assert.Contains(t, said, "The one TCP connection hurt: HTTP/2 took 2.2 times as long as HTTP/1.1.")
+	assert.Contains(t, said, "At p99 it was not slower.")
 }
 
 func TestFindingsSayWhenItDoesNot(t *testing.T) {
