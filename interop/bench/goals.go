@@ -115,6 +115,9 @@ var targets = []target{
 	},
 }
 
+// unmeasured is what there is to reach and no case for.
+const unmeasured = "Not measured here: 1,000,000 idle sockets on 10,000 HTTP/2 connections in 1.8 GiB."
+
 var (
 	xnet       = []string{"x/net h2"}
 	rawTLSOnly = []string{"raw TLS"}

@@ -62,6 +62,7 @@ func (r *report) writeGoals(b *strings.Builder) {
 	for _, w := range rows {
 		fmt.Fprintf(b, "| %s | %d of %d |\n", w.text, w.reached(), len(w.verdicts))
 	}
+	fmt.Fprintf(b, "\n%s\n", unmeasured)
 	for _, w := range rows {
 		fmt.Fprintf(b, "\n**%s**\n\n| case | contender | figure | measured | rounds | to reach | | server CPU |\n|---|---|---|---:|---:|---:|---|---:|\n", w.text)
 		for _, v := range w.verdicts {

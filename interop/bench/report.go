@@ -271,7 +271,8 @@ func (r *report) encode() ([]byte, error) {
 	return append(b, "\t]\n}\n"...), nil
 }
 
-// readReport reads what encode has written. Cases that are not in it are left out.
+// readReport reads what encode has written. Cases that are not in it are left out,
+// and so is what is no longer compared.
 func readReport(file string, cases []benchmark) (*report, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -281,6 +282,11 @@ func readReport(file string, cases []benchmark) (*report, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, err
 	}
+	r.Results = slices.DeleteFunc(r.Results, func(res *result) bool {
+		return !slices.ContainsFunc(cases, func(b benchmark) bool {
+			return b.name == res.Case && slices.Contains(b.contenders, res.Contender)
+		})
+	})
 	r.cases = slices.DeleteFunc(cases, func(b benchmark) bool { return len(r.of(&b)) == 0 })
 	return r, nil
 }
