@@ -45,6 +45,9 @@ func (s *sender) pending() int {
 
 // take moves the first n pending bytes to the end of dst.
 func (s *sender) take(dst []byte, n int) []byte {
+	if n == s.pending() {
+		s.stall.waiting = false // the peer has let everything go
+	}
 	if m := min(n, s.buffered.len()); m > 0 {
 		dst = append(dst, s.buffered.peek(m)...)
 		s.buffered.skip(m)
@@ -88,12 +91,15 @@ func (s *sender) drop() {
 // A stallWatch resets a stream whose peer keeps its window closed while data
 // waits for it: what waits is memory of ours that the peer holds (hardening:
 // CVE-2019-9511, slow read). The timer is armed when data has to wait, left
-// alone when it need not wait any more, and looks for itself when it fires.
+// alone when it need not wait any more, and looks for itself when it fires: at
+// how long data has waited since there was none.
 type stallWatch struct {
-	timer *time.Timer
-	armed bool
-	mark  int64 // sender.sent when it was armed
-	conn  int64 // conn.dataSent then
+	timer   *time.Timer
+	armed   bool
+	waiting bool      // something has waited since
+	since   time.Time // this, all the time
+	mark    int64     // sender.sent then, or when the peer was last seen to go on
+	conn    int64     // conn.dataSent at that time
 }
 
 // stallProgress is how much a peer must take within Limits.WriteStall: windows
@@ -103,27 +109,42 @@ const stallProgress = 1 << 10
 // watchStall arms the stream's watch if something waits. c.mu is held.
 func (st *stream) watchStall() {
 	w, limit := &st.send.stall, st.c.limits.WriteStall
-	if w.armed || limit < 0 || st.gone || st.send.pending() == 0 {
+	if limit < 0 || st.gone || st.send.pending() == 0 {
 		return
 	}
-	w.armed, w.mark, w.conn = true, st.send.sent, st.c.dataSent
+	if !w.waiting {
+		w.waiting, w.since, w.mark, w.conn = true, time.Now(), st.send.sent, st.c.dataSent
+	}
+	if !w.armed {
+		w.arm(limit, st.checkStall)
+	}
+}
+
+func (w *stallWatch) arm(after time.Duration, check func()) {
+	w.armed = true
 	if w.timer == nil {
-		w.timer = time.AfterFunc(limit, st.checkStall)
+		w.timer = time.AfterFunc(after, check)
 		return
 	}
-	w.timer.Reset(limit)
+	w.timer.Reset(after)
 }
 
 func (st *stream) checkStall() {
 	c := st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := &st.send.stall
+	w, limit := &st.send.stall, c.limits.WriteStall
 	w.armed = false
 	if st.gone || st.send.pending() == 0 {
 		return
 	}
-	if st.send.sent-w.mark >= stallProgress || st.outranked() {
+	still := limit - time.Since(w.since)
+	switch {
+	case w.waiting && still > 0:
+		w.arm(still, st.checkStall) // it had to wait again, later
+		return
+	case !w.waiting || st.send.sent-w.mark >= stallProgress || st.outranked():
+		w.waiting = false
 		st.watchStall()
 		return
 	}

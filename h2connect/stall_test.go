@@ -61,6 +61,35 @@ func TestH2_25WindowClosedForEver(t *testing.T) {
 	})
 }
 
+// A peer that has taken everything begins anew: little data that waits for a
+// moment, now and half a minute later, is no stall.
+func TestH2_25ShortWaitsFarApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrote := make(chan error, 2)
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for range 2 {
+				w.Write(make([]byte, 20))
+				wrote <- http.NewResponseController(w).Flush()
+				time.Sleep(29 * time.Second)
+			}
+		}))
+		p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
+		p.headers(1, true, get("/")...)
+		p.wantStatus(1, "200", false, "")
+		p.wantData(1, string(make([]byte, 10)), false, "what the window allows")
+		time.Sleep(time.Second)
+		p.fr.WriteWindowUpdate(1, 10)
+		p.wantData(1, string(make([]byte, 10)), false, "the rest, a second later")
+		time.Sleep(30 * time.Second)
+		p.fr.WriteWindowUpdate(1, 20)
+		p.wantData(1, string(make([]byte, 20)), false, "2 s after it had to wait")
+		p.wantData(1, "", true, "the end")
+		assert.NoError(t, <-wrote)
+		assert.NoError(t, <-wrote)
+		p.hangUp()
+	})
+}
+
 func TestH2_26DrippedWindowIsNoProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := clientOf(t, nil, ordinary())
