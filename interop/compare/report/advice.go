@@ -29,6 +29,7 @@ type question struct {
 	at       extreme
 	among    []string // transports' IDs, nil for all
 	by       quantity
+	beside   string // a figure's key: what the winners may have paid with
 }
 
 // An extreme picks a scenario's condition by the value of a parameter: the
@@ -52,19 +53,19 @@ var (
 // questions are those of the summary, in its order. The least of the quantity
 // wins in each of them.
 var questions = []question{
-	{"many sockets on one page", 1, mostSockets, nil, figureOf(result.CPUPerSocket)},
-	{"a limit on connections (a proxy, a firewall, a load balancer)", 1, mostSockets, nil, connectionsOf()},
-	{"one message for many receivers (chat, feeds)", 2, anyCondition, nil, figureOf(result.CPUPerMessage)},
-	{"the same, and nothing but plain HTTP gets through", 2, anyCondition, plainHTTP, figureOf(result.CPUPerMessage)},
-	{"small messages both ways, many in a second, that must arrive soon (games)", 3, anyCondition, nil, tailOf(result.MessageLatency)},
-	{"small messages both ways, and a server to pay for", 3, anyCondition, nil, figureOf(result.CPUPerMessage)},
-	{"small messages both ways, and bytes to pay for", 3, anyCondition, nil, figureOf(result.BytesPerMessage)},
-	{"many sockets that are mostly idle", 4, anyCondition, nil, figureOf(result.RSSPerSocket)},
-	{"downloads beside a socket, on a narrow line that loses nothing", 5, noLoss, sockets, tailOf(result.MessageLatency)},
-	{"downloads beside a socket, on a narrow line that loses packets", 5, mostLoss, sockets, tailOf(result.MessageLatency)},
-	{"servers that restart under many sockets", 6, mostSockets, nil, figureOf(result.TimeToRecover)},
-	{"clients far away that want a first answer soon", 7, noLoss, nil, figureOf(result.FirstRoundTrips)},
-	{"a network that loses packets", 7, mostLoss, nil, tailOf(result.MessageLatency)},
+	{"many sockets on one page", 1, mostSockets, nil, figureOf(result.CPUPerSocket), ""},
+	{"a limit on connections (a proxy, a firewall, a load balancer)", 1, mostSockets, nil, connectionsOf(), ""},
+	{"one message for many receivers (chat, feeds)", 2, anyCondition, nil, figureOf(result.CPUPerMessage), ""},
+	{"the same, and nothing but plain HTTP gets through", 2, anyCondition, plainHTTP, figureOf(result.CPUPerMessage), ""},
+	{"small messages both ways, many in a second, that must arrive soon (games)", 3, anyCondition, nil, tailOf(result.MessageLatency), ""},
+	{"small messages both ways, and a server to pay for", 3, anyCondition, nil, figureOf(result.CPUPerMessage), ""},
+	{"small messages both ways, and bytes to pay for", 3, anyCondition, nil, figureOf(result.BytesPerMessage), ""},
+	{"many sockets that are mostly idle", 4, anyCondition, nil, figureOf(result.RSSPerSocket), ""},
+	{"downloads beside a socket, on a narrow line that loses nothing", 5, noLoss, sockets, tailOf(result.MessageLatency), result.BulkRate},
+	{"downloads beside a socket, on a narrow line that loses packets", 5, mostLoss, sockets, tailOf(result.MessageLatency), result.BulkRate},
+	{"servers that restart under many sockets", 6, mostSockets, nil, figureOf(result.TimeToRecover), ""},
+	{"clients far away that want a first answer soon", 7, noLoss, nil, figureOf(result.FirstRoundTrips), ""},
+	{"a network that loses packets", 7, mostLoss, nil, tailOf(result.MessageLatency), ""},
 }
 
 // pick returns the runs of the condition, of these transports.
@@ -124,10 +125,14 @@ func choose(v *view, s *scenario, q question) advice {
 		a.Use = "no choice follows: fewer than two transports were measured so"
 		return a
 	}
+	meanwhile := ""
+	if beside, name := figureOf(q.beside).amounts(q.at.pick(s, q.among)); len(beside) > 0 {
+		meanwhile = "; " + name + ": " + list(v, beside)
+	}
 	winners := slices.IndexFunc(amounts, func(x amount) bool { return compare(amounts[0], x) < 0 })
 	if winners < 0 {
 		a.Use = "no choice follows: the differences are within the noise"
-		a.Because = what + ": " + list(v, amounts)
+		a.Because = what + ": " + list(v, amounts) + meanwhile
 		return a
 	}
 	a.Follows = true
@@ -136,7 +141,7 @@ func choose(v *view, s *scenario, q question) advice {
 		names = append(names, v.short(w.run.Transport))
 	}
 	a.Use = enumerate(names, "or")
-	a.Because = fmt.Sprintf("%s: %s; against %s", what, list(v, amounts[:winners]), list(v, amounts[winners:]))
+	a.Because = fmt.Sprintf("%s: %s; against %s", what, list(v, amounts[:winners]), list(v, amounts[winners:])) + meanwhile
 	return a
 }
 

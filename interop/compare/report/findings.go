@@ -133,7 +133,7 @@ func (j *judgement) sentences() string {
 	figures := fmt.Sprintf("%s the %s was %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", at, j.percentile+" of message latency", j.h2, j.h1, j.h3)
 	if j.bulk {
 		figures = fmt.Sprintf("%s the %s was %s over HTTP/2%s, %s over HTTP/1.1%s, where the download has a TCP connection of its own, and %s over HTTP/3%s.",
-			at, j.percentile+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3))
+			at, j.percentile+" of message latency beside the download", j.h2, j.rose(1, j.h2), j.h1, j.rose(0, j.h1), j.h3, j.rose(2, j.h3)) + j.rates()
 	}
 	return strings.Join([]string{figures, j.ofTCP() + j.notAbove(), j.ofQUIC()}, " ")
 }
@@ -145,6 +145,16 @@ func (j *judgement) rose(i int, beside *amount) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%s before it)", before)
+}
+
+// rates says how fast the downloads were, with which low latency may have been
+// paid for.
+func (j *judgement) rates() string {
+	rates, _ := figureOf(result.BulkRate).amounts([]*run{j.h1.run, j.h2.run, j.h3.run})
+	if len(rates) < 3 {
+		return ""
+	}
+	return fmt.Sprintf(" Meanwhile the download ran at %s over HTTP/2, %s over HTTP/1.1 and %s over HTTP/3.", rates[1], rates[0], rates[2])
 }
 
 // ofTCP says what sharing a TCP connection did.

@@ -48,7 +48,7 @@ func ofCPU(values map[string]float64) *view {
 }
 
 func answer(v *view) advice {
-	return choose(v, v.scenario(2), question{"x", 2, anyCondition, nil, figureOf(result.CPUPerMessage)})
+	return choose(v, v.scenario(2), question{"x", 2, anyCondition, nil, figureOf(result.CPUPerMessage), ""})
 }
 
 func TestChoiceOfTheLeast(t *testing.T) {
@@ -148,7 +148,12 @@ func TestFindingsLookAtLowerPercentiles(t *testing.T) {
 }
 
 func TestFindingsSayWhenItDoesNot(t *testing.T) {
-	said := text(ofLatency(5, map[float64][3]float64{0: {200, 100, 300}}))
+	v := ofLatency(5, map[float64][3]float64{0: {200, 100, 300}})
+	for i, rate := range []float64{2.4, 1.2, 2.5} {
+		v.scenarios[0].Runs[i].Figures = []result.Figure{{Key: result.BulkRate, Name: "download", Unit: "MB/s", Value: rate}}
+	}
+	said := text(v)
+	assert.Contains(t, said, "Meanwhile the download ran at 1.2 MB/s over HTTP/2, 2.4 MB/s over HTTP/1.1 and 2.5 MB/s over HTTP/3.")
 	assert.Contains(t, said, "The one TCP connection did not hurt: HTTP/2 took 0.5 times as long as HTTP/1.1, which is less.")
 	assert.Contains(t, said, "HTTP/3 did not help: it took 3 times as long as HTTP/2.")
 	assert.Contains(t, said, "hurt messages at none of these conditions, and HTTP/3 was faster than HTTP/2 at none of these conditions.")
