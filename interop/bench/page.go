@@ -23,7 +23,7 @@ const method = "Server and client are processes of their own on one machine, sta
 func (r *report) markdown(plots []drawing) []byte {
 	var b strings.Builder
 	b.WriteString("# What a socket costs\n\n")
-	b.WriteString("Made by `go -C interop run ./bench -json bench/results.json -page bench`; from [results.json](results.json), without measuring, by `go -C interop run ./bench -from bench/results.json -page bench`.\n\n")
+	b.WriteString("Made by `go -C interop run ./bench -rounds 3 -time 400ms -json bench/results.json -page bench`; from [results.json](results.json), without measuring, by `go -C interop run ./bench -from bench/results.json -page bench`.\n\n")
 	r.writeMethod(&b)
 	r.writeGoals(&b)
 	if len(plots) > 0 {
