@@ -192,6 +192,17 @@ func (tr transport) babble(t testing.TB) string {
 	}))
 }
 
+// nobody returns a TCP address on which nobody listens, now or later: a closed
+// listener's may be given to the next.
+func nobody(t testing.TB) string {
+	l := listener(t)
+	t.Cleanup(func() { l.Close() })
+	nc, err := net.Dial("tcp", l.Addr().String()) // has its address until it ends
+	require.NoError(t, err)
+	t.Cleanup(func() { nc.Close() })
+	return nc.LocalAddr().String()
+}
+
 // 502 for a backend that cannot be reached or answers nonsense, 504 for one that
 // does not answer, 503 for one socket too many.
 func TestProxyGatewayErrors(t *testing.T) {
@@ -203,9 +214,7 @@ func TestProxyGatewayErrors(t *testing.T) {
 		assert.Equal(t, http.StatusGatewayTimeout, status(back.silent(t), 200*time.Millisecond))
 		assert.Equal(t, http.StatusBadGateway, status(back.babble(t), patience))
 		if back.bootstrap != websocket.HTTP3 { // UDP does not say that nobody is there
-			gone := listener(t)
-			require.NoError(t, gone.Close())
-			assert.Equal(t, http.StatusBadGateway, status(gone.Addr().String(), patience))
+			assert.Equal(t, http.StatusBadGateway, status(nobody(t), patience))
 		}
 		full := tr.hop.via(t, back.listen(t, tr.handler(t, nil, echo)), func(p *negotiate.ReverseProxy) { p.MaxSockets = 1 })
 		c := tr.mustDial(t, full, nil)
