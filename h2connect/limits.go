@@ -76,12 +76,14 @@ type Limits struct {
 	Settings int
 
 	// StreamWindow is how many bytes of a stream may be received and not yet
-	// consumed. Default 64 KiB, at least 64 KiB − 1.
+	// consumed. No more than that comes in a round trip. Default 64 KiB, for a
+	// client 1 MiB; at least 64 KiB − 1.
 	StreamWindow int
 
 	// ConnWindow is how many bytes of all streams may be in flight. They
 	// return to the peer on receipt, so that a stream that nobody reads does
-	// not stall its neighbours. Default 1 MiB, at least 64 KiB − 1.
+	// not stall its neighbours. Default 1 MiB, for a client 4 MiB; at least
+	// 64 KiB − 1.
 	ConnWindow int
 
 	// ConnBuffer is how many received bytes a server's connection may hold for

@@ -247,6 +247,14 @@ func TestIdleTimeoutOfTheHTTPTransport(t *testing.T) {
 	assert.Equal(t, rules{keepAlive: true}, t2.rules())
 }
 
+// A client has asked for what comes: its windows are not a server's.
+func TestWindowsOfAClient(t *testing.T) {
+	l := new(Transport).limits()
+	assert.Equal(t, [2]int{1 << 20, 4 << 20}, [2]int{l.StreamWindow, l.ConnWindow})
+	tr := &Transport{Limits: Limits{StreamWindow: 100 << 10, ConnWindow: 200 << 10}}
+	assert.Equal(t, [2]int{100 << 10, 200 << 10}, [2]int{tr.limits().StreamWindow, tr.limits().ConnWindow})
+}
+
 func TestIdleClientConnectionCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, cc := serverOf(t, Limits{Idle: 5 * time.Second})

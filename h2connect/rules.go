@@ -41,19 +41,27 @@ func (t *Transport) rules() rules {
 	}
 }
 
+// The windows of a client by default: it has asked for what comes, and a download
+// takes a round trip for every window.
+const (
+	clientStreamWindow = 1 << 20
+	clientConnWindow   = 4 << 20
+)
+
 // limits returns the limits of a new connection: where a Limits field is zero,
 // the http.Transport's stands for it.
 func (t *Transport) limits() Limits {
 	l := t.Limits
-	if t.over == nil {
-		return l.withDefaults()
+	if t.over != nil {
+		t1 := t.over.t1
+		l = l.withConfig(t1.HTTP2)
+		l.Idle = cmp.Or(l.Idle, t1.IdleConnTimeout)
+		if n := t1.MaxResponseHeaderBytes; n > 0 && (l.HeaderBytes == 0 || n < int64(l.HeaderBytes)) {
+			l.HeaderBytes = int(min(n, 1<<30))
+		}
 	}
-	t1 := t.over.t1
-	l = l.withConfig(t1.HTTP2)
-	l.Idle = cmp.Or(l.Idle, t1.IdleConnTimeout)
-	if n := t1.MaxResponseHeaderBytes; n > 0 && (l.HeaderBytes == 0 || n < int64(l.HeaderBytes)) {
-		l.HeaderBytes = int(min(n, 1<<30))
-	}
+	l.StreamWindow = cmp.Or(l.StreamWindow, clientStreamWindow)
+	l.ConnWindow = cmp.Or(l.ConnWindow, clientConnWindow)
 	return l.withDefaults()
 }
 

@@ -222,7 +222,7 @@ func TestTransportCountsLimits(t *testing.T) {
 		{"StreamWindow", func(p *peer) {
 			request(p)
 			p.headers(1, false, ":status", "200")
-			for range 5 {
+			for range clientStreamWindow/16384 + 1 {
 				p.fr.WriteData(1, false, make([]byte, 16384))
 			}
 			p.wantReset(1, http2.ErrCodeFlowControl, "")
