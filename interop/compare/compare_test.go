@@ -123,8 +123,13 @@ func checkRun(t *testing.T, s result.Scenario, run result.Run) {
 	assert.Positive(t, run.Messages.Sent, about...)
 	assert.Equal(t, run.Messages.Sent, run.Messages.Received, about...)
 	assert.Zero(t, run.SocketsLost, about...)
-	assert.Equal(t, run.Connections.Client, run.Connections.Server, about...)
-	assert.Equal(t, run.Handshakes.Client, run.Handshakes.Server, about...)
+	if s.Number == 6 { // the old server had no time to see all
+		assert.GreaterOrEqual(t, run.Connections.Client, run.Connections.Server, about...)
+		assert.GreaterOrEqual(t, run.Handshakes.Client, run.Handshakes.Server, about...)
+	} else {
+		assert.Equal(t, run.Connections.Client, run.Connections.Server, about...)
+		assert.Equal(t, run.Handshakes.Client, run.Handshakes.Server, about...)
+	}
 	for _, d := range []result.Direction{run.Bytes.Up, run.Bytes.Down} {
 		assert.Equal(t, d.Total, d.Payload+d.Framing+d.HTTP+d.Security+d.Network, about...)
 		for _, part := range []int64{d.Payload, d.HTTP, d.Security, d.Network, d.Packets} {
