@@ -62,6 +62,17 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	return sockets.Accepted(r, st, params), nil
 }
 
+// AcceptByHand says that the handler speaks WebSocket by itself, on the request's
+// Body and on w, and that a 2xx which it then writes to an extended CONNECT opens a
+// socket. It is for handlers with a codec of their own that were written for
+// net/http's or golang.org/x/net's HTTP/2, and is called before WriteHeader. It does
+// nothing but that: the rules of the handshake, the origin among them, and the
+// socket's end are the handler's.
+//
+// Without it, and without [Accept], this package's server answers 501 (Not
+// Implemented) where a handler would answer 2xx: see the package's comment.
+func AcceptByHand(w http.ResponseWriter) { handshake.MarkAccepted(w.Header()) }
+
 // responseWriterOf finds the engine's writer under middleware's, nil if there is
 // none.
 func responseWriterOf(w http.ResponseWriter) *responseWriter {

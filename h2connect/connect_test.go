@@ -1,6 +1,8 @@
 package h2connect
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -365,4 +367,63 @@ func TestXC19PlainConnectReachesTheHandlerAsInHTTP1(t *testing.T) {
 	p.greet()
 	p.headers(1, true, ":method", "CONNECT", ":authority", "localhost:80")
 	p.wantStatus(1, "405", true, "never a tunnel")
+}
+
+// A 2xx of a handler that has accepted nothing opens no tunnel: the refusal ends the
+// stream at once, although the handler goes on.
+func TestXC22UnacceptedSuccessIsRefused(t *testing.T) {
+	release := make(chan struct{})
+	caused := make(chan error, 1)
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Page", "1")
+		w.WriteHeader(http.StatusOK)
+		_, err := w.Write([]byte("page"))
+		assert.ErrorIs(t, err, http.ErrBodyNotAllowed)
+		assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrBodyNotAllowed)
+		_, err = Accept(w, r, nil)
+		assert.Error(t, err, "it is too late")
+		<-r.Context().Done()
+		caused <- context.Cause(r.Context())
+		<-release
+	}))
+	p.greet()
+	p.headers(1, false, connect()...)
+	h := p.wantHeaders(1, false, "the refusal")
+	delete(h, "date")
+	assert.Equal(t, map[string]string{
+		":status": "501", "content-type": "text/plain; charset=utf-8", "content-length": "52", "x-content-type-options": "nosniff",
+	}, h)
+	p.wantData(1, "501 Not Implemented: nothing opens a WebSocket here\n", true, "and why")
+	p.wantReset(1, http2.ErrCodeNo, "what the client would still send is not wanted (RFC 9113 §8.1)")
+	assert.ErrorIs(t, <-caused, http.ErrBodyNotAllowed)
+	close(release)
+	p.wantAlive("the connection stays")
+}
+
+// Only websocket is ours: a handler that speaks another protocol goes on as ever, and
+// its 200 has no content-length.
+func TestXC22OtherProtocolsAreTheHandlersOwn(t *testing.T) {
+	for name, fields := range map[string][]string{
+		"connect-udp":   with(connect(), ":protocol", "connect-udp"),
+		"plain CONNECT": {":method", "CONNECT", ":authority", "localhost:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "4")
+				w.WriteHeader(http.StatusOK)
+				assert.NoError(t, http.NewResponseController(w).Flush())
+				_, err := io.Copy(w, r.Body)
+				assert.NoError(t, err)
+			}))
+			p.greet()
+			p.headers(1, false, fields...)
+			h := p.wantHeaders(1, false, "a tunnel")
+			assert.Equal(t, "200", h[":status"])
+			assert.NotContains(t, h, "content-length", "RFC 9110 §9.3.6")
+			require.NoError(t, p.fr.WriteData(1, true, []byte("datagram")))
+			p.wantData(1, "datagram", true, "what the tunnel carries")
+			p.wantAlive("closed without a reset")
+		})
+	}
 }

@@ -18,6 +18,21 @@
 // accept them with this package (or with package negotiate), or refuse them with
 // [RequireHTTP1]. See [Server.DisableExtendedConnect]. Importing this package changes nothing.
 //
+// Whoever calls no Accept accepts nothing. Any 2xx to an extended CONNECT opens the
+// tunnel (RFC 9110 §9.3.6), and nothing in HTTP/2 tells a client a socket from a
+// page, as Sec-WebSocket-Accept does in HTTP/1.1. So where a handler that knows
+// nothing of sockets answers 2xx to a CONNECT for websocket, with a page, a file, or
+// by returning without a word, the server answers 501 (Not Implemented) instead,
+// which is what RFC 9220 §3 has for a :protocol that is not supported: 426 needs the
+// field Upgrade, and 405 would be about the method, which other protocols share.
+// Nothing of the handler's response goes out, its writes return an
+// http.ErrBodyNotAllowed, and the request's context ends with the stream. Other
+// statuses pass as they are, and so does everything that is answered to a CONNECT for
+// other protocols. That is for the whole server and cannot be switched off. A handler
+// that speaks WebSocket by itself, on the request's Body and the ResponseWriter, says
+// so with [AcceptByHand]; one that is written for http.Hijacker is served by
+// negotiate.Bridge.
+//
 // [Server.Shutdown] ends its connections in an orderly way: sockets first.
 //
 // Accept also works under the HTTP/2 servers of net/http and golang.org/x/net

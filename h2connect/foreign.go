@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/handshake"
 	"github.com/wsmux/websocket/internal/sockets"
 )
 
@@ -66,9 +67,10 @@ var errForeignDone = errors.New("h2connect: the stream ended with its handler")
 // acceptForeign accepts a socket under a server that is not ours.
 func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Params) (*websocket.Conn, error) {
 	rc := http.NewResponseController(w)
-	w.Header().Del("Content-Length")
+	handshake.MarkAccepted(w.Header()) // it may be our server, behind a writer without Unwrap
 	w.WriteHeader(http.StatusOK)
 	if err := rc.Flush(); err != nil {
+		handshake.UnmarkAccepted(w.Header())
 		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket", Err: err}
 	}
 	// A server that cannot do this has no timeouts to lift.

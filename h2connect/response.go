@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wsmux/websocket/internal/handshake"
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -38,6 +39,8 @@ type responseWriter struct {
 	trailers []string // announced by the Trailer field, canonical
 	err      error    // the first error of writing
 	accepted bool     // the stream is a socket
+	asked    bool     // for a socket: the request is an extended CONNECT for websocket
+	refused  bool     // instead of the handler, which answered 2xx without accepting
 	gone     chan bool
 	done     atomic.Bool
 }
@@ -56,6 +59,7 @@ func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Con
 	w.body = &requestBody{st: st, trailer: in.trailer}
 	w.body.expects.Store(in.expects)
 	w.req = in.request(ctx, sc, w.body)
+	w.asked = strings.EqualFold(in.protocol, "websocket")
 	return w
 }
 
@@ -79,7 +83,18 @@ func (w *responseWriter) WriteHeader(status int) {
 		return
 	}
 	w.body.responding()
+	tunnel := w.req.Method == http.MethodConnect && status < 300
+	if tunnel && w.asked && !handshake.MarkedAccepted(w.header) {
+		w.refuse()
+		return
+	}
 	w.status, w.snapshot = status, w.header.Clone()
+	if tunnel {
+		// "A server MUST NOT send any Transfer-Encoding or Content-Length header
+		// fields in a 2xx (Successful) response to CONNECT" (RFC 9110 §9.3.6).
+		w.snapshot["Content-Length"] = nil
+		delete(w.snapshot, "Trailer") // RFC 9113 §8.5: only DATA follows
+	}
 	w.bodiless = w.req.Method == http.MethodHead || !contentAllowed(status)
 	for _, v := range w.snapshot["Trailer"] {
 		for name := range strings.SplitSeq(v, ",") {
@@ -263,6 +278,9 @@ func (w *responseWriter) FlushError() error {
 	if w.snapshot == nil {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.refused {
+		return handshake.ErrNotAccepted
+	}
 	if w.bodiless {
 		w.sendHeader(false, true)
 		return nil
@@ -330,6 +348,9 @@ func (w *responseWriter) finish() {
 	// know of the end.
 	w.st.cancel(errHandlerDone)
 	defer w.release()
+	if w.refused {
+		return
+	}
 	if w.err == nil && w.declared >= 0 && !w.bodiless && w.written < w.declared {
 		// What was promised is not complete: it must not look as if it were.
 		w.send(nil)
@@ -362,6 +383,20 @@ func (w *responseWriter) abort(code http2.ErrCode, cause error) {
 	w.release()
 }
 
+// refuse answers in place of a handler that knows nothing of sockets: its 2xx would
+// open one. Nothing of its response goes out, and it is told by its writes and by
+// its context, which ends with the stream, so that a response without end, an event
+// stream, does not go on for nobody.
+func (w *responseWriter) refuse() {
+	w.asked, w.header = false, make(http.Header)
+	handshake.Refuse(w, w.req, handshake.NotAccepted())
+	w.refused, w.err = true, handshake.ErrNotAccepted
+	w.sendHeader(true, false)
+	w.st.cancel(handshake.ErrNotAccepted)
+	w.st.finish(w.buf, nil)
+	w.buf = w.buf[:0]
+}
+
 func (w *responseWriter) release() {
 	if w.buf != nil {
 		putStorage(w.buf)
@@ -384,9 +419,6 @@ func (w *responseWriter) accept() (*stream, error) {
 	st.SetReadDeadline(time.Time{})
 	st.SetWriteDeadline(time.Time{})
 	h := w.header
-	// "A server MUST NOT send any Transfer-Encoding or Content-Length header
-	// fields in a 2xx (Successful) response to CONNECT" (RFC 9110 §9.3.6).
-	delete(h, "Content-Length")
 	var date []hpack.HeaderField
 	if h["Date"] == nil {
 		date = []hpack.HeaderField{{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)}}

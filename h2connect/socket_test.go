@@ -215,7 +215,7 @@ func TestXC16ServerWithoutTheSettingIsATypedError(t *testing.T) {
 func TestXC18RefusalKeepsTheConnection(t *testing.T) {
 	s := startTLS(t, nil, socketHandler())
 	tr := testTransport(t)
-	for path, status := range map[string]int{"/missing": 404, "/ignore": 403, "/none": 204} {
+	for path, status := range map[string]int{"/missing": 404, "/ignore": 403, "/none": 501} {
 		_, resp, err := tr.Dial(testContext(t), s.url(path), nil)
 		var he *websocket.HandshakeError
 		require.ErrorAs(t, err, &he, path)

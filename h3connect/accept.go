@@ -65,7 +65,6 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 		return nil, refuse(w, r, he)
 	}
 	handshake.AcceptHeader(w.Header(), r, agreement, o)
-	w.Header().Del("Content-Length") // RFC 9110 §9.3.6
 	s, err := takeOver(w, r, streamer)
 	if err != nil {
 		return nil, err
@@ -81,6 +80,19 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	return sockets.Accepted(r, s, params), nil
 }
 
+// AcceptByHand says that the handler speaks WebSocket by itself, on the request's
+// Body and on w or on its [http3.HTTPStreamer], and that a 2xx which it then writes
+// to an extended CONNECT opens a socket. It is for handlers with a codec of their
+// own that were written for http3, and is called before WriteHeader. It does nothing
+// but that: the rules of the handshake, the origin among them, and the socket's end
+// are the handler's.
+//
+// Without it, and without [Accept], a [Server] answers 501 (Not Implemented) where a
+// handler would answer 2xx: any 2xx opens the tunnel, and a handler that knows
+// nothing of sockets would have its page read as frames. Other statuses, and what
+// is answered to a CONNECT for other protocols, pass.
+func AcceptByHand(w http.ResponseWriter) { handshake.MarkAccepted(w.Header()) }
+
 func refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) error {
 	handshake.Refuse(w, r, e)
 	return e
@@ -94,6 +106,7 @@ func reject(w http.ResponseWriter, r *http.Request, s streamer, err error) error
 	// http3 must not send a response on its way out. A write deadline in the
 	// past keeps the versions from it that would.
 	_ = http.NewResponseController(w).SetWriteDeadline(longAgo)
+	handshake.MarkAccepted(w.Header()) // or what guards the response would answer
 	if hs, takeErr := s.take(); takeErr == nil {
 		hs.CancelRead(quic.StreamErrorCode(http3.ErrCodeMessageError))
 		hs.CancelWrite(quic.StreamErrorCode(http3.ErrCodeMessageError))
@@ -153,6 +166,7 @@ func ended(w http.ResponseWriter, r *http.Request) bool {
 
 // takeOver sends the 200 and takes the stream from http3.
 func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (*stream, error) {
+	handshake.MarkAccepted(w.Header())
 	// Exactly 200: browsers take nothing else.
 	w.WriteHeader(http.StatusOK)
 	if err := http.NewResponseController(w).Flush(); err != nil {

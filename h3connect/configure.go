@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +45,8 @@ const (
 // so that a socket ends with the call that accepted it, and the context of a
 // CONNECT request lives as long as its socket; and ConnContext, so that a rule of
 // HTTP/3 that a peer breaks on a socket's stream ends the connection, as the rule
-// demands. A connection without a request whose header section has come in full
+// demands. A 2xx by a handler that has accepted no socket is answered as 501: see
+// [AcceptByHand]. A connection without a request whose header section has come in full
 // is closed after IdleTimeout, however many streams the peer has opened and left
 // empty. No more handlers run for a connection than it may have streams (503), and
 // a request has at most 256 fields (431).
@@ -157,7 +159,13 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	sc, r := newScope(c, r)
 	defer func() { handled = sc.returned() }()
-	s.h.ServeHTTP(w, r)
+	if !strings.EqualFold(r.Proto, "websocket") {
+		s.h.ServeHTTP(w, r) // another protocol is none of ours
+		return
+	}
+	g := &guard{ResponseWriter: w, r: r}
+	s.h.ServeHTTP(g, r)
+	g.returned()
 }
 
 // maxFields bounds a request's fields, which http3 does not count.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
 	"golang.org/x/net/http2"
@@ -54,6 +55,7 @@ func TestProxyPassesRefusals(t *testing.T) {
 				w.WriteHeader(http.StatusUpgradeRequired)
 			case "200", "204":
 				if r.ProtoMajor > 1 {
+					h2connect.AcceptByHand(w)           // or it would be 501 here already
 					w.WriteHeader(http.StatusNoContent) // 200 would accept
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/observe"
@@ -101,6 +102,11 @@ func choose(ours, offered []string) string {
 // a key and want the accept all the same, so a well-formed key is answered there
 // too; it is off the RFC's path and does no harm.
 func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.AcceptOptions) {
+	for name := range h {
+		if strings.HasPrefix(name, "Content-") {
+			delete(h, name)
+		}
+	}
 	addFields(h, o.Header)
 	addFields(h, a.fields)
 	if r.ProtoMajor == 1 {
@@ -119,8 +125,9 @@ func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.Acce
 }
 
 // Refuse writes the refusal e, with e's status and fields. Its content is e's
-// reason for the client's mistakes and no more than the status for ours; e.Err,
-// which may quote the peer, is not sent. On HTTP/1.1 the connection closes
+// reason for the client's mistakes, and for what is not there to be asked for
+// (501), and no more than the status for mistakes of ours; e.Err, which may quote
+// the peer, is not sent. On HTTP/1.1 the connection closes
 // behind it, because what follows on it may have been meant as frames
 // (RFC 9931).
 func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
@@ -145,7 +152,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError)
 		status = http.StatusInternalServerError
 	}
 	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
-	if status < 500 && e.Reason != "" {
+	if (status < 500 || status == http.StatusNotImplemented) && e.Reason != "" {
 		text += ": " + e.Reason
 	}
 	text += "\n"

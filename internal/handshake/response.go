@@ -45,6 +45,8 @@ func CheckResponse(resp *http.Response, req *http.Request, o *websocket.DialOpti
 		if reason := checkSwitch(resp.Header, req.Header); reason != "" {
 			return fail(reason, nil)
 		}
+	} else if isPage(resp.Header) {
+		return fail("the server answered with a page (text/html) and not with a socket", nil)
 	}
 	if passed != nil {
 		return checkPassedAnswer(resp, req, passed)
@@ -72,6 +74,24 @@ func accepts(status int, upgrade bool) bool {
 	}
 	return status >= 200 && status <= 299 &&
 		status != http.StatusNoContent && status != http.StatusResetContent
+}
+
+// isPage says whether a 2xx to an extended CONNECT is the work of a server that
+// knows nothing of sockets, a page that it has for every URL for instance: nothing
+// in HTTP/2 and HTTP/3 takes the place of Sec-WebSocket-Accept, and browsers take
+// such a page for frames. Content-Length, by which one would know it as well, says
+// nothing here:
+//
+//	"A client MUST ignore any Content-Length or Transfer-Encoding header fields
+//	received in a successful response to CONNECT."
+//
+// https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+//
+// Nor do other types, which servers set on everything that they answer or have
+// taken from the first frames.
+func isPage(h http.Header) bool {
+	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(trimOWS(mediaType), "text/html")
 }
 
 // refused returns the error for a response that does not accept the socket.
