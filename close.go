@@ -400,7 +400,7 @@ func (c *Conn) release() {
 	if o := c.out.Load(); o != nil {
 		o.release()
 	}
-	c.alive.release()
+	c.stopKeepAlive()
 	if c.tryLockInput() {
 		c.in.release()
 		c.unlockRead()

@@ -39,7 +39,7 @@ func (c *Conn) CloseWrite(ctx context.Context, code StatusCode, reason string) e
 	} else if first != g {
 		return first.wait(ctx)
 	}
-	c.alive.release() // CloseTimeout takes its place
+	c.stopKeepAlive() // CloseTimeout takes its place
 	go c.awaitAnswer(g)
 	ctx, cancel := context.WithTimeout(ctx, c.set.limits.CloseTimeout)
 	defer cancel()

@@ -63,6 +63,7 @@ type Conn struct {
 	isOver    bool // nothing more is expected of the peer
 	isGone    bool
 	finishing bool    // both Close frames have passed, or we gave up on the peer
+	place     int32   // in alive.watch.conns; -1: in none
 	ending    *ending // nil before somebody waits for the end, or ends it
 
 	onEnd    func()

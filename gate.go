@@ -17,7 +17,12 @@ const (
 // to the one who has waited longest. Without contention lock and unlock are one
 // atomic operation each. The zero gate is free.
 type gate struct {
-	state atomic.Int32
+	state   atomic.Int32
+	waiters atomic.Pointer[waiters] // nil before anybody has had to wait
+}
+
+// waiters are those who wait for a gate.
+type waiters struct {
 	mu    sync.Mutex
 	first *waiter // who has waited longest
 }
@@ -57,10 +62,20 @@ func (g *gate) await(w *waiter, ctx context.Context, stop <-chan struct{}) bool 
 	return false
 }
 
+// line returns g.waiters, which it makes if need be.
+func (g *gate) line() *waiters {
+	if l := g.waiters.Load(); l != nil {
+		return l
+	}
+	g.waiters.CompareAndSwap(nil, new(waiters))
+	return g.waiters.Load()
+}
+
 // enqueue adds a waiter, or takes the gate and returns nil.
 func (g *gate) enqueue() *waiter {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	l := g.line()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for {
 		if g.tryLock() {
 			return nil
@@ -70,7 +85,7 @@ func (g *gate) enqueue() *waiter {
 		}
 	}
 	w := &waiter{turn: make(chan struct{})}
-	last := &g.first
+	last := &l.first
 	for *last != nil {
 		last = &(*last).next
 	}
@@ -80,14 +95,15 @@ func (g *gate) enqueue() *waiter {
 
 // dequeue removes a waiter and reports whether it was still waiting.
 func (g *gate) dequeue(w *waiter) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for at := &g.first; *at != nil; at = &(*at).next {
+	l := g.line()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at := &l.first; *at != nil; at = &(*at).next {
 		if *at != w {
 			continue
 		}
 		*at = w.next
-		if g.first == nil {
+		if l.first == nil {
 			g.state.Store(gateHeld)
 		}
 		return true
@@ -106,14 +122,15 @@ func (g *gate) unlock() {
 	if g.state.CompareAndSwap(gateHeld, gateFree) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	w := g.first
+	l := g.line()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.first
 	if w == nil { // the last one has just gone away
 		g.state.Store(gateFree)
 		return
 	}
-	if g.first = w.next; g.first == nil {
+	if l.first = w.next; l.first == nil {
 		g.state.Store(gateHeld)
 	}
 	close(w.turn)

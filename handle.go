@@ -116,10 +116,7 @@ type handling struct {
 	pusher pusher // nil if the stream does not push
 	state  atomic.Int32
 
-	// Of the one who serves, where the stream pushes.
-	owed    bool    // Resume finds the state serving
-	message *[]byte // what has been gathered of a message in pieces
-
+	owed    bool // Resume finds the state serving; of the one who serves, where the stream pushes
 	calling bool // OnMessage runs; guarded by the reading gate
 }
 

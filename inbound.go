@@ -45,21 +45,22 @@ type inbound struct {
 	err    error // came with the last bytes of buf
 	lent   bool  // an OnMessage that runs may be looking at buf's memory
 	used   bool  // something has come: it is not given up while nothing is in it
+	open   bool  // the message being read by the application has begun and not been read to its end
+	last   bool  // piece ends it
 
 	ahead      []part // parsed before the application asked
 	aheadBytes int
 
 	// The message being read by the application.
-	open        bool // it has begun and not been read to its end
-	messageType MessageType
 	compressed  bool
+	messageType MessageType
 	piece       []byte // received, not consumed yet; may alias buf
-	last        bool   // piece ends the message
 	size        int64  // inflated bytes so far
 	limit       int64  // Limits.Message when it began
 	text        frame.UTF8
 	inflater    *deflate.Inflater
 	partial     []byte         // what a Read gathered before its context ended
+	message     *[]byte        // what handling has gathered of it
 	reader      *messageReader // the Reader that has begun to hand it out, if any
 }
 

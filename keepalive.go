@@ -13,14 +13,12 @@ import (
 // looked at when bytes last arrived. If that was PingInterval ago a Ping is sent,
 // and if nothing arrives for PingTimeout after that the peer is given up.
 type keepAlive struct {
-	on   bool
 	last atomic.Int64 // when bytes last arrived, by clock
 
 	watch *watch // nil if it is off
 
-	// watch.mu guards these.
-	due   time.Duration // when it is to be looked at; never: it is being
-	place int           // in watch.conns; -1: in none
+	// watch.mu guards this, and Conn.place.
+	due time.Duration // when it is to be looked at; never: it is being
 }
 
 // A busy stream does not take the time on every read: once busyReads in a row
@@ -40,7 +38,7 @@ type readTimes struct {
 
 // received notes that bytes have arrived.
 func (k *keepAlive) received(t *readTimes) {
-	if !k.on {
+	if k.watch == nil {
 		return
 	}
 	if t.skip > 0 {
@@ -56,20 +54,20 @@ func (k *keepAlive) received(t *readTimes) {
 	k.last.Store(int64(now))
 }
 
-// again has the Conn looked at after d.
-func (k *keepAlive) again(d time.Duration) {
-	w := k.watch
+// watchAgain has the Conn looked at after d.
+func (c *Conn) watchAgain(d time.Duration) {
+	w := c.alive.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k.due = clock() + d
-	if k.place >= 0 {
-		w.arm(k.due)
+	c.alive.due = clock() + d
+	if c.place >= 0 {
+		w.arm(c.alive.due)
 	}
 }
 
-func (k *keepAlive) release() {
-	if k.watch != nil {
-		k.watch.remove(k)
+func (c *Conn) stopKeepAlive() {
+	if w := c.alive.watch; w != nil {
+		w.remove(c)
 	}
 }
 
@@ -78,7 +76,6 @@ func (c *Conn) startKeepAlive() {
 		return
 	}
 	k := &c.alive
-	k.on = true
 	now := clock()
 	k.last.Store(int64(now))
 	k.due = now + c.set.limits.PingInterval
@@ -117,22 +114,22 @@ func (w *watch) add(c *Conn) {
 		w.timer.Stop()
 		w.at = never
 	}
-	c.alive.place = len(w.conns)
+	c.place = int32(len(w.conns))
 	w.conns = append(w.conns, c)
 	w.arm(c.alive.due)
 }
 
-func (w *watch) remove(k *keepAlive) {
+func (w *watch) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if k.place < 0 {
+	if c.place < 0 {
 		return
 	}
 	last := len(w.conns) - 1
 	moved := w.conns[last]
-	w.conns[k.place], moved.alive.place = moved, k.place
+	w.conns[c.place], moved.place = moved, c.place
 	w.conns[last] = nil
-	w.conns, k.place = w.conns[:last], -1
+	w.conns, c.place = w.conns[:last], -1
 	if cap(w.conns) > 4*watchFew && last < cap(w.conns)/4 {
 		w.conns = append(make([]*Conn, 0, cap(w.conns)/2), w.conns...)
 	}
@@ -186,7 +183,7 @@ func (c *Conn) checkAlive() {
 		return
 	}
 	if left := c.untilPing(); left > 0 {
-		c.alive.again(left)
+		c.watchAgain(left)
 		return
 	}
 	before := c.counts().bytesRead.n.Load()
@@ -203,11 +200,11 @@ func (c *Conn) checkAlive() {
 	switch {
 	case c.err.Load() != nil:
 	case c.counts().bytesRead.n.Load() != before:
-		c.alive.again(max(0, c.untilPing()))
+		c.watchAgain(max(0, c.untilPing()))
 	case err != nil && !deaf, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
-		c.alive.again(c.set.limits.PingInterval)
+		c.watchAgain(c.set.limits.PingInterval)
 	default:
 		c.abort(dead)
 	}

@@ -234,19 +234,19 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 				return MessageType(p.opcode), p.payload, nil, c.endMessage()
 			}
 		}
-		if x.message == nil {
-			x.message = messageBuffers.Get().(*[]byte)
-			*x.message = append(*x.message, in.partial...)
+		if in.message == nil {
+			in.message = messageBuffers.Get().(*[]byte)
+			*in.message = append(*in.message, in.partial...)
 			in.partial = nil
 		}
 		if !in.compressed {
-			*x.message = append(*x.message, in.piece...)
+			*in.message = append(*in.message, in.piece...)
 			in.piece = nil
-		} else if err := c.inflateAll(x.message); err != nil {
+		} else if err := c.inflateAll(in.message); err != nil {
 			return 0, nil, nil, err
 		}
 		if in.last {
-			b, x.message = x.message, nil
+			b, in.message = in.message, nil
 			if *b == nil {
 				*b = []byte{}
 			}

@@ -60,7 +60,7 @@ func (c *conn) admitBurst() bool {
 	u := &c.burst
 	for ; content != nil; id, content = in.nextData() {
 		st := c.streams[id]
-		if st == nil || !st.socket || st.recvEnded || st.declared >= 0 || !c.inConn.take(uint32(len(content))) {
+		if st == nil || !st.socket || st.recvEnded || st.httpPart != nil && st.declared >= 0 || !c.inConn.take(uint32(len(content))) {
 			break
 		}
 		if u.frames == nil {

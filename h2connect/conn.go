@@ -312,7 +312,7 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
-	st := &stream{c: c, id: id, priority: unprioritized, declared: -1, readMark: -1}
+	st := &stream{c: c, id: id, priority: unprioritized, httpPart: &httpPart{declared: -1}}
 	st.recv.init(c.limits.StreamWindow)
 	c.streams[id] = st
 	c.slots++
@@ -333,7 +333,7 @@ func (c *conn) halfClosed(st *stream) {
 	switch {
 	case st.send.ended && st.stopping:
 		st.stopPeer()
-	case st.recvEnded && st.exchange.refused():
+	case st.recvEnded && st.httpPart != nil && st.exchange.refused():
 		// Nobody will read what of the content has not been sent. The
 		// response has ended and stays readable.
 		c.reset(st, &StreamError{Code: http2.ErrCodeCancel, Err: errContentRefused})
@@ -364,21 +364,17 @@ func (c *conn) forget(st *stream, err error) {
 	}
 	st.gone, st.recvEnded, st.send.ended = true, true, true
 	delete(c.streams, st.id)
-	if st.queue != nil {
-		st.queue.remove(st)
+	if q := st.queue(); q != nil {
+		q.remove(st)
 	}
 	if c.lastData == st {
 		c.lastData = nil
 	}
 	st.send.drop()
-	st.send.deadline.stop()
-	if st.send.stall.timer != nil {
-		st.send.stall.timer.Stop()
-	}
 	if err != nil {
 		st.send.err = err
-		st.send.cond.Broadcast()
-		st.recv.end(err)
+		st.send.wake()
+		st.recv.end(st, err)
 	}
 	if st.socket {
 		c.socketEnded()
@@ -388,7 +384,7 @@ func (c *conn) forget(st *stream, err error) {
 		c.freeSlot()
 		return
 	}
-	if waiting, _ := st.recv.unread(); waiting > 0 {
+	if waiting, _ := st.recv.look(); waiting > 0 {
 		if c.leftovers == nil {
 			c.leftovers = make(map[*stream]struct{})
 		}
@@ -518,7 +514,7 @@ func (c *conn) giveConn(n int) {
 // is held.
 func (c *conn) discard(st *stream, cause error) {
 	delete(c.leftovers, st)
-	unbuffered, increment := st.recv.discard(cause)
+	unbuffered, increment := st.recv.discard(st, cause)
 	c.buffered.Add(-int64(unbuffered))
 	c.credit(st, increment)
 }

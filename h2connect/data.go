@@ -106,7 +106,7 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 	if st == nil || st.recvEnded {
 		return nil, streamViolation(http2.ErrCodeStreamClosed, "DATA on a closed stream")
 	}
-	if st.exchange != nil && !st.exchange.final {
+	if st.httpPart != nil && st.exchange != nil && !st.exchange.final {
 		return nil, malformed("DATA before the response")
 	}
 	if !st.recv.take(fh.Length) {
@@ -122,9 +122,11 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 	if content > 0 {
 		c.upkeep.received()
 	}
-	st.received += int64(content)
-	if st.declared >= 0 && st.received > st.declared {
-		return nil, errContentLength
+	if st.httpPart != nil {
+		st.received += int64(content)
+		if st.declared >= 0 && st.received > st.declared {
+			return nil, errContentLength
+		}
 	}
 	return st, nil
 }
@@ -137,7 +139,7 @@ func windowExceeded() *violation {
 // them charge have not been charged to the stream's window yet; first says that
 // they are the first of their frame.
 func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
-	f, buffered, increment, consumed := st.recv.deliver(p, charge)
+	f, buffered, increment, consumed := st.recv.deliver(st, p, charge)
 	if buffered > 0 {
 		c.buffered.Add(int64(buffered))
 	}
@@ -171,7 +173,7 @@ func (c *conn) dataDone(st *stream, fh http2.FrameHeader, padding int) error {
 	}
 	c.giveConn(int(fh.Length))
 	if fh.Flags.Has(http2.FlagDataEndStream) {
-		if st.declared >= 0 && st.received < st.declared && !st.gone {
+		if st.short() && !st.gone {
 			return errContentLength // what there is can be read
 		}
 		c.peerEnded(st)
@@ -190,6 +192,6 @@ func (c *conn) peerEnded(st *stream) {
 		return
 	}
 	st.recvEnded = true
-	st.recv.end(io.EOF)
+	st.recv.end(st, io.EOF)
 	c.halfClosed(st)
 }

@@ -1,6 +1,7 @@
 package h2connect
 
 import (
+	"cmp"
 	"math"
 	"sync"
 	"time"
@@ -12,11 +13,15 @@ import (
 // for an earlier deadline is left to fire and look again. The condition's lock
 // guards it.
 type deadline struct {
-	some  bool          // there is one
-	runs  bool          // timer does
-	at    time.Duration // by clock
-	armed time.Duration // when timer fires
+	at    time.Duration // by clock; 0: there is none
+	alarm *alarm        // nil before a call is blocked that has one
+}
+
+// An alarm is a deadline's timer.
+type alarm struct {
 	timer *time.Timer
+	runs  bool
+	at    time.Duration // when it fires
 }
 
 // epoch is what clock counts from.
@@ -28,45 +33,59 @@ func clock() time.Duration { return time.Since(epoch) }
 // set moves the deadline. The caller wakes those who are blocked, to look at it
 // again.
 func (d *deadline) set(t time.Time) {
-	if d.some = !t.IsZero(); d.some {
+	d.at = 0
+	if !t.IsZero() {
 		// What is long ago, or far away, has to stay that in a sum.
 		const far = math.MaxInt64 / 4
-		d.at = clock() + min(max(time.Until(t), -far), far)
+		d.at = cmp.Or(clock()+min(max(time.Until(t), -far), far), 1)
 	}
 }
 
 // passed reports whether the deadline has passed.
 func (d *deadline) passed() bool {
-	return d.some && clock() >= d.at
+	return d.at != 0 && clock() >= d.at
 }
 
 // wait blocks in cond.Wait until something happens or the deadline passes. The
 // caller looks which it was.
 func (d *deadline) wait(cond *sync.Cond) {
-	if d.some && (!d.runs || d.at < d.armed) {
-		d.runs, d.armed = true, d.at
-		left := d.at - clock()
-		if d.timer == nil {
-			d.timer = time.AfterFunc(left, func() { d.fire(cond) })
-		} else {
-			d.timer.Reset(left)
-		}
+	if d.at != 0 {
+		d.arm(cond)
 	}
 	cond.Wait()
 }
 
-func (d *deadline) fire(cond *sync.Cond) {
+// arm sees to it that the timer fires at the deadline, or earlier.
+func (d *deadline) arm(cond *sync.Cond) {
+	a := d.alarm
+	if a == nil {
+		a = new(alarm)
+		d.alarm = a
+	}
+	if a.runs && a.at <= d.at {
+		return
+	}
+	a.runs, a.at = true, d.at
+	left := d.at - clock()
+	if a.timer == nil {
+		a.timer = time.AfterFunc(left, func() { a.fire(cond) })
+		return
+	}
+	a.timer.Reset(left)
+}
+
+func (a *alarm) fire(cond *sync.Cond) {
 	cond.L.Lock()
 	defer cond.L.Unlock()
-	d.runs = false
+	a.runs = false
 	cond.Broadcast()
 }
 
 // stop releases the timer.
 func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.runs = false
+	if d.alarm != nil {
+		d.alarm.timer.Stop()
+		d.alarm.runs = false
 	}
 }
 

@@ -79,6 +79,7 @@ func TestStreamsShareTheConnection(t *testing.T) {
 	for i := range sockets + bulk {
 		st := c.newStream(uint32(2*i + 1))
 		st.socket = i < sockets
+		st.send.begin()
 		st.send.payload = make([]byte, 8<<20)
 		c.sched.enqueue(st)
 	}
@@ -117,12 +118,14 @@ func TestBulkWaitsOutsideTheBatch(t *testing.T) {
 	c.outConn.window, c.outBase.initial = maxWindow, maxWindow
 	socket, bulk := c.newStream(1), c.newStream(3)
 	socket.socket = true
+	bulk.send.begin()
 	bulk.send.payload = make([]byte, 1<<20)
 	c.sched.enqueue(bulk)
 	c.pump()
 	assert.Empty(t, c.out)
 	assert.True(t, c.sendable(), "but a flusher would find it")
 	for range 3 * bulkTurn {
+		socket.send.begin()
 		socket.send.payload = make([]byte, 10)
 		c.sched.enqueue(socket)
 		c.lastData = nil // a frame each

@@ -220,7 +220,7 @@ func (st *stream) serve() {
 func (st *stream) Push(to pushTarget) {
 	r := &st.recv
 	r.mu.Lock()
-	r.to, r.owner, r.pushing, r.busy = to, st, true, true
+	r.to, r.pushing, r.busy = to, true, true
 	r.mu.Unlock()
 	go st.serve()
 }

@@ -179,6 +179,7 @@ func TestUrgencyStarvesNobody(t *testing.T) {
 	c.outConn.window, c.outBase.initial = maxWindow, maxWindow
 	add := func(id uint32, p priority) *stream {
 		st := c.newStream(id)
+		st.send.begin()
 		st.priority, st.send.payload = p, make([]byte, 8<<20)
 		c.sched.enqueue(st)
 		return st

@@ -353,8 +353,8 @@ func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	if !c.outBase.add(&st.send.flow, f.Increment) {
 		return streamViolation(http2.ErrCodeFlowControl, "stream window too large")
 	}
-	if st.queue == &c.sched.blocked && c.outBase.window(st.send.flow) > 0 {
-		st.queue.remove(st)
+	if q := st.queue(); q == &c.sched.blocked && c.outBase.window(st.send.flow) > 0 {
+		q.remove(st)
 		c.sched.enqueue(st)
 		c.pump()
 	}

@@ -16,8 +16,24 @@ import (
 // round.
 type receiver struct {
 	mu   sync.Mutex
-	cond signal // with mu
 	flow inflow
+
+	pushing   bool // what arrives is pushed, unless a read is blocked
+	busy      bool // a call of to is in progress, or on its way: it finds what waits
+	discarded bool // nobody will read: what comes is dropped
+
+	consumed int64      // bytes read from waiting or past it
+	to       pushTarget // of Push
+	err      error      // why nothing more will come: io.EOF or final; nil while open
+
+	*inlet // nil before anybody reads or anything waits: see begin
+}
+
+// An inlet is the part of a receiver that has to do with what waits, and with
+// those who wait for more.
+type inlet struct {
+	cond     signal // with the receiver's lock
+	deadline deadline
 
 	waiting buffer
 
@@ -25,17 +41,35 @@ type receiver struct {
 	done int    // how much of dst has been filled
 	lazy lazy   // where dst comes from, if a blocked read has none yet
 
-	consumed int64 // bytes read from waiting or past it
+	trailer http.Header
+	mark    int64 // consumed when watchUnread last looked; -1 if nothing waited, or it has not
+}
 
-	to      pushTarget // of Push
-	owner   *stream    // whose receiver it is; set by Push
-	pushing bool       // what arrives is pushed, unless a read is blocked
-	busy    bool       // a call of to is in progress, or on its way: it finds what waits
+// begin sees to it that there is an inlet.
+func (r *receiver) begin() {
+	if r.inlet == nil {
+		r.inlet = &inlet{mark: -1}
+	}
+}
 
-	err       error // why nothing more will come: io.EOF or final; nil while open
-	discarded bool  // nobody will read: what comes is dropped
-	deadline  deadline
-	trailer   http.Header
+// wake wakes the readers that are blocked.
+func (r *receiver) wake() {
+	if r.inlet != nil {
+		r.cond.Broadcast()
+	}
+}
+
+// unread returns how many bytes wait.
+func (r *receiver) unread() int {
+	if r.inlet == nil {
+		return 0
+	}
+	return r.waiting.len()
+}
+
+// blocked reports whether a read waits.
+func (r *receiver) blocked() bool {
+	return r.inlet != nil && (r.dst != nil || r.lazy != nil)
 }
 
 // A pushTarget takes what is pushed: see Conn's side of it in package websocket.
@@ -75,7 +109,7 @@ func (r *receiver) take(n uint32) bool {
 // about, and says what becomes of them. It returns how many of them now wait, the
 // credit to announce at once because nobody wants them, and whether everything
 // before them had been consumed.
-func (r *receiver) deliver(p []byte, charge int) (f fate, buffered int, increment uint32, consumed bool) {
+func (r *receiver) deliver(st *stream, p []byte, charge int) (f fate, buffered int, increment uint32, consumed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.flow.take(uint32(charge)) && r.err == nil {
@@ -84,15 +118,17 @@ func (r *receiver) deliver(p []byte, charge int) (f fate, buffered int, incremen
 	if r.err != nil { // nobody wants them, or the stream has been reset meanwhile
 		return fateKept, 0, r.giveLocked(len(p)), false
 	}
-	consumed = r.waiting.len() == 0
-	if r.pushing && !r.busy && r.dst == nil && r.lazy == nil {
+	consumed = r.unread() == 0
+	if r.pushing && !r.busy && !r.blocked() {
 		r.busy = true
-		if consumed && r.owner.c.inline(r.owner) {
+		if consumed && st.c.inline(st) {
 			return fateTaken, 0, 0, true
 		}
+		r.begin()
 		r.waiting.append(p)
 		return fateServe, len(p), 0, consumed
 	}
+	r.begin()
 	if r.lazy != nil && consumed && len(p) > 0 {
 		r.dst, r.lazy = r.lazy.Buffer(), nil
 	}
@@ -119,6 +155,7 @@ func (r *receiver) pushed(p []byte, taken, more bool) (buffered int, increment u
 	case r.discarded:
 		increment = r.giveLocked(len(p))
 	default:
+		r.begin()
 		r.waiting.prepend(p)
 		r.cond.Broadcast()
 		buffered = len(p)
@@ -135,7 +172,7 @@ func (r *receiver) resumed() bool {
 
 // callAgain reports whether there is something for Resume, and ends busy if not.
 func (r *receiver) callAgain() bool {
-	r.busy = r.pushing && (r.waiting.len() > 0 || r.err != nil)
+	r.busy = r.pushing && (r.unread() > 0 || r.err != nil)
 	return r.busy
 }
 
@@ -143,7 +180,7 @@ func (r *receiver) callAgain() bool {
 func (r *receiver) tryRead(p []byte) (n int, increment uint32, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting.len() == 0 {
+	if r.unread() == 0 {
 		return 0, 0, r.err
 	}
 	n = r.waiting.read(p)
@@ -174,10 +211,11 @@ func (r *receiver) giveLocked(n int) (increment uint32) {
 func (r *receiver) read(p []byte, b lazy) (n, unbuffered int, increment uint32, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.waiting.len() == 0 {
+	for r.unread() == 0 {
 		if r.err != nil {
 			return 0, 0, 0, r.err
 		}
+		r.begin()
 		if r.deadline.passed() {
 			return 0, 0, 0, os.ErrDeadlineExceeded
 		}
@@ -214,50 +252,68 @@ func (r *receiver) await(p []byte, b lazy) (n int) {
 	return n
 }
 
-// unread returns how many bytes wait and how many have been read so far.
-func (r *receiver) unread() (waiting int, read int64) {
+// look returns how many bytes wait, and whether none have been read since they
+// were marked.
+func (r *receiver) look() (waiting int, stalled bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.waiting.len(), r.consumed
+	waiting = r.unread()
+	return waiting, waiting > 0 && r.mark == r.consumed
+}
+
+// setMark marks how far what waits has been read.
+func (r *receiver) setMark() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.unread() > 0:
+		r.mark = r.consumed
+	case r.inlet != nil:
+		r.mark = -1
+	}
 }
 
 // end says that nothing more will come. What waits can still be read. The first
 // err stays.
-func (r *receiver) end(err error) {
+func (r *receiver) end(st *stream, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
 		r.err = err
-		r.cond.Broadcast()
-		r.pushEnd()
+		r.wake()
+		r.pushEnd(st)
 	}
 }
 
 // pushEnd has Resume called for the end.
-func (r *receiver) pushEnd() {
+func (r *receiver) pushEnd(st *stream) {
 	if r.pushing && !r.busy {
 		r.busy = true
-		go r.owner.serve()
+		go st.serve()
 	}
 }
 
 // discard says that nobody will read any more: what waits and what comes is
 // dropped, a blocked read ends with err. It returns how many bytes had been
 // waiting, and the credit to announce.
-func (r *receiver) discard(err error) (unbuffered int, increment uint32) {
+func (r *receiver) discard(st *stream, err error) (unbuffered int, increment uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.deadline.stop()
+	if r.inlet != nil {
+		r.deadline.stop()
+	}
 	if r.discarded {
 		return 0, 0
 	}
 	r.discarded = true
-	unbuffered = r.waiting.len()
-	r.waiting.free()
+	if r.inlet != nil {
+		unbuffered = r.waiting.len()
+		r.waiting.free()
+	}
 	increment = r.giveLocked(unbuffered)
 	r.err = err
-	r.cond.Broadcast()
-	r.pushEnd()
+	r.wake()
+	r.pushEnd(st)
 	return unbuffered, increment
 }
 
@@ -265,6 +321,7 @@ func (r *receiver) discard(err error) (unbuffered int, increment uint32) {
 func (r *receiver) setTrailer(h http.Header) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.begin()
 	r.trailer = h
 }
 
@@ -272,5 +329,8 @@ func (r *receiver) setTrailer(h http.Header) {
 func (r *receiver) takeTrailer() http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.inlet == nil {
+		return nil
+	}
 	return r.trailer
 }

@@ -20,47 +20,57 @@ type queue struct {
 	head, tail *stream
 }
 
+// queue returns where st waits to send, nil if it does not.
+func (st *stream) queue() *queue {
+	if st.send.outlet == nil {
+		return nil
+	}
+	return st.send.queue
+}
+
 func (q *queue) push(st *stream) {
-	st.queue, st.prev, st.next = q, q.tail, nil
+	st.send.queue, st.send.prev, st.send.next = q, q.tail, nil
 	if q.tail == nil {
 		q.head = st
 	} else {
-		q.tail.next = st
+		q.tail.send.next = st
 	}
 	q.tail = st
 }
 
 func (q *queue) remove(st *stream) {
-	if st.prev == nil {
-		q.head = st.next
+	s := st.send.outlet
+	if s.prev == nil {
+		q.head = s.next
 	} else {
-		st.prev.next = st.next
+		s.prev.send.next = s.next
 	}
-	if st.next == nil {
-		q.tail = st.prev
+	if s.next == nil {
+		q.tail = s.prev
 	} else {
-		st.next.prev = st.prev
+		s.next.send.prev = s.prev
 	}
-	st.queue, st.prev, st.next = nil, nil, nil
+	s.queue, s.prev, s.next = nil, nil, nil
 }
 
 // insert puts st behind those of lower ids.
 func (q *queue) insert(st *stream) {
 	before := q.tail
 	for before != nil && before.id > st.id {
-		before = before.prev
+		before = before.send.prev
 	}
 	if before == q.tail {
 		q.push(st)
 		return
 	}
-	st.queue, st.prev = q, before
+	s := st.send.outlet
+	s.queue, s.prev = q, before
 	if before == nil {
-		st.next, q.head = q.head, st
+		s.next, q.head = q.head, st
 	} else {
-		st.next, before.next = before.next, st
+		s.next, before.send.next = before.send.next, st
 	}
-	st.next.prev = st
+	s.next.send.prev = st
 }
 
 // A lane is the bulk of one urgency. RFC 9218 §10 asks to serve responses that
@@ -107,7 +117,7 @@ type schedule struct {
 
 // enqueue puts a stream that has bytes to send into its list.
 func (s *schedule) enqueue(st *stream) {
-	if st.queue != nil {
+	if st.send.queue != nil {
 		return
 	}
 	if st.socket {
@@ -125,8 +135,8 @@ func (s *schedule) enqueue(st *stream) {
 // setPriority gives a stream another priority, and the place that it has by it.
 func (s *schedule) setPriority(st *stream, p priority) {
 	st.priority = p
-	if st.queue != nil && st.queue != &s.blocked {
-		st.queue.remove(st)
+	if q := st.queue(); q != nil && q != &s.blocked {
+		q.remove(st)
 		s.enqueue(st)
 	}
 }
@@ -153,7 +163,7 @@ func (s *schedule) next(bulk bool) *stream {
 		s.turns++
 	}
 	if st != nil {
-		st.queue.remove(st)
+		st.send.queue.remove(st)
 	}
 	return st
 }

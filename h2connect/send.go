@@ -19,32 +19,60 @@ const sendBuffer = 16 << 10
 // in header and payload. They go out in this order, and then the end of the
 // stream.
 type sender struct {
-	cond signal // with the connection's lock
 	flow outdelta
 	sent int64 // bytes put into DATA frames
+	err  error // why nothing more can be sent; nil while it can
+
+	endWanted bool // END_STREAM goes after what waits
+	ended     bool // END_STREAM or RST_STREAM has been queued
+
+	*outlet // nil before there is anything to send: see begin
+}
+
+// An outlet is the part of a sender that has to do with what waits to be sent.
+type outlet struct {
+	cond     signal // with the connection's lock
+	deadline deadline
+	stall    stallWatch
 
 	buffered        buffer
 	header, payload []byte
+	taken           int64 // how much of the write in progress is in frames or in buffered
 	writing         bool  // a write is in progress: header and payload are its
-	taken           int64 // how much of that write is in frames or in buffered
 
-	endWanted bool                // END_STREAM goes after what waits
-	trailer   []hpack.HeaderField // a header block to end with, nil for none
-	ended     bool                // END_STREAM or RST_STREAM has been queued
+	trailer []hpack.HeaderField // a header block to end with, nil for none
 
-	err      error // why nothing more can be sent; nil while it can
-	deadline deadline
+	queue      *queue // where the stream waits to send, nil if it does not
+	prev, next *stream
+}
 
-	stall stallWatch
+// begin sees to it that there is an outlet.
+func (s *sender) begin() {
+	if s.outlet == nil {
+		s.outlet = new(outlet)
+	}
+}
+
+// wake wakes the writers that are blocked.
+func (s *sender) wake() {
+	if s.outlet != nil {
+		s.cond.Broadcast()
+	}
 }
 
 // pending returns how many bytes wait.
 func (s *sender) pending() int {
+	if s.outlet == nil {
+		return 0
+	}
 	return s.buffered.len() + len(s.header) + len(s.payload)
 }
 
 // take moves the first n pending bytes to the end of dst.
 func (s *sender) take(dst []byte, n int) []byte {
+	if n == 0 {
+		return dst
+	}
 	if n == s.pending() {
 		s.stall.waiting = false // the peer has let everything go
 	}
@@ -82,10 +110,17 @@ func (s *sender) keep() bool {
 	return true
 }
 
-// drop forgets everything that waits.
+// drop forgets everything that waits, and stops the timers.
 func (s *sender) drop() {
+	if s.outlet == nil {
+		return
+	}
 	s.buffered.free()
 	s.header, s.payload, s.trailer = nil, nil, nil
+	s.deadline.stop()
+	if s.stall.timer != nil {
+		s.stall.timer.Stop()
+	}
 }
 
 // A stallWatch resets a stream whose peer keeps its window closed while data
@@ -96,10 +131,10 @@ func (s *sender) drop() {
 type stallWatch struct {
 	timer   *time.Timer
 	armed   bool
-	waiting bool      // something has waited since
-	since   time.Time // this, all the time
-	mark    int64     // sender.sent then, or when the peer was last seen to go on
-	conn    int64     // conn.dataSent at that time
+	waiting bool          // something has waited since
+	since   time.Duration // this, by clock, all the time
+	mark    int64         // sender.sent then, or when the peer was last seen to go on
+	conn    int64         // conn.dataSent at that time
 }
 
 // stallProgress is how much a peer must take within Limits.WriteStall: windows
@@ -108,12 +143,13 @@ const stallProgress = 1 << 10
 
 // watchStall arms the stream's watch if something waits. c.mu is held.
 func (st *stream) watchStall() {
-	w, limit := &st.send.stall, st.c.limits.WriteStall
+	limit := st.c.limits.WriteStall
 	if limit < 0 || st.gone || st.send.pending() == 0 {
 		return
 	}
+	w := &st.send.stall
 	if !w.waiting {
-		w.waiting, w.since, w.mark, w.conn = true, time.Now(), st.send.sent, st.c.dataSent
+		w.waiting, w.since, w.mark, w.conn = true, clock(), st.send.sent, st.c.dataSent
 	}
 	if !w.armed {
 		w.arm(limit, st.checkStall)
@@ -138,7 +174,7 @@ func (st *stream) checkStall() {
 	if st.gone || st.send.pending() == 0 {
 		return
 	}
-	still := limit - time.Since(w.since)
+	still := limit - (clock() - w.since)
 	switch {
 	case w.waiting && still > 0:
 		w.arm(still, st.checkStall) // it had to wait again, later

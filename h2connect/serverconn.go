@@ -202,7 +202,7 @@ func (sc *serverConn) refuse(b *block, status int) error {
 		{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)},
 	}, true)
 	st.send.ended, st.send.err, st.stopping = true, errWriteEnded, true
-	st.recv.discard(errWriteEnded)
+	st.recv.discard(st, errWriteEnded)
 	c.halfClosed(st)
 	return nil
 }
@@ -278,7 +278,10 @@ func (sc *serverConn) handled(w *responseWriter) {
 	c, st := sc.c, w.st
 	st.cancel(errHandlerDone)
 	c.mu.Lock()
-	st.cancel = nil // a socket may outlive its handler, without its request
+	st.cancel = nil
+	if st.socket && st.declared < 0 {
+		st.httpPart = nil // it may outlive its handler, without its request
+	}
 	sc.running--
 	sc.unhandled(st)
 	for len(sc.backlog) > 0 && sc.running < c.limits.ConcurrentStreams {
@@ -332,7 +335,7 @@ func (sc *serverConn) more(st *stream, b *block) error {
 
 // closed implements role.
 func (sc *serverConn) closed(st *stream, err error) {
-	if err != nil && st.cancel != nil {
+	if err != nil && st.httpPart != nil && st.cancel != nil {
 		st.cancel(err)
 	}
 }

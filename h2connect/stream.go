@@ -27,35 +27,45 @@ import (
 //
 // A reset, sent or received, ends both halves at once. Once accepted, a stream
 // of an extended CONNECT is a websocket.Stream.
+//
+// An idle socket is small: what only HTTP messages, data that waits and calls that
+// block have a use for is in parts of its own, which come when they are needed.
 type stream struct {
-	c  *conn
-	id uint32
+	c    *conn
+	id   uint32
+	slow atomic.Int32 // how many more times a goroutine of its own is to serve it
 
 	// The connection's lock guards these.
-	send      sender
+	*httpPart // nil once the stream is a socket's alone
+	priority  priority
 	recvEnded bool // END_STREAM or a reset has arrived, or we have reset
 	gone      bool // it has left the table
 	socket    bool // an accepted extended CONNECT: only DATA from here on
-	priority  priority
-	outlives  bool   // a socket that does not end with its HTTP handler
-	queue     *queue // where it waits to send, nil if it does not
-	prev      *stream
-	next      *stream
-	stopping  bool                    // once our direction has ended, so must the peer's
-	lingering bool                    // stopPeerLater has been called
-	handling  bool                    // server: the handler has not returned
-	cancel    context.CancelCauseFunc // server: ends the request's context
-	exchange  *exchange               // client: the request that opened it
-	readMark  int64                   // see watchUnread
-
-	// The connection's reader owns these.
-	declared int64 // content-length of what is being received; -1: none
-	received int64 // content received
+	outlives  bool // a socket that does not end with its HTTP handler
+	stopping  bool // once our direction has ended, so must the peer's
+	lingering bool // stopPeerLater has been called
+	handling  bool // server: the handler has not returned
+	send      sender
 
 	recv receiver
 
 	term atomic.Uint64 // the lead's when the reader last called the Handler
-	slow atomic.Int32  // how many more times a goroutine of its own is to serve it
+}
+
+// An httpPart is what a stream knows of the request or response that it carries, or
+// that made it a socket's. The connection's lock guards what the part is of; on a
+// client, where it stays, declared and received are the connection's reader's.
+type httpPart struct {
+	cancel   context.CancelCauseFunc // server: ends the request's context
+	exchange *exchange               // client: the request that opened the stream
+	declared int64                   // content-length of what is being received; -1: none
+	received int64                   // content received
+}
+
+// short reports whether less content has come than was declared, with more to come
+// or without. c.mu is held.
+func (st *stream) short() bool {
+	return st.httpPart != nil && st.declared >= 0 && st.received < st.declared
 }
 
 var _ websocket.Stream = (*stream)(nil)
@@ -90,6 +100,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	c, s := st.c, &st.send
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.begin()
 	for s.writing && s.err == nil && !s.deadline.passed() {
 		s.deadline.wait(s.cond.on(&c.mu)) // a second writer, which the contract does not allow
 	}
@@ -115,8 +126,8 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	st.watchStall()
 	s.writing, s.header, s.payload = false, nil, nil
 	s.cond.Broadcast() // for a second writer
-	if st.queue != nil && s.pending() == 0 {
-		st.queue.remove(st)
+	if s.queue != nil && s.pending() == 0 {
+		s.queue.remove(st)
 	}
 	switch {
 	case s.taken == total:
@@ -145,6 +156,7 @@ func (st *stream) WriteLater(p []byte) (interface{ Flush() }, bool) {
 	c, s := st.c, &st.send
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.begin()
 	if s.writing || st.writable() != nil || s.pending() > 0 && s.pending()+len(p) > sendBuffer {
 		return c, false
 	}
@@ -166,7 +178,7 @@ func (st *stream) writable() error {
 		return s.err
 	case s.endWanted:
 		return errWriteEnded
-	case s.deadline.passed():
+	case s.outlet != nil && s.deadline.passed():
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -197,7 +209,11 @@ func (st *stream) endWrite(trailer []hpack.HeaderField) {
 	if s.endWanted || s.ended {
 		return
 	}
-	s.endWanted, s.trailer = true, trailer
+	s.endWanted = true
+	if trailer != nil {
+		s.begin()
+		s.trailer = trailer
+	}
 	if s.pending() > 0 {
 		return
 	}
@@ -220,7 +236,7 @@ func (st *stream) drained(ended bool) {
 		s.trailer = nil
 	}
 	s.ended, s.err = true, errWriteEnded
-	s.cond.Broadcast()
+	s.wake()
 	st.c.halfClosed(st)
 }
 
@@ -307,6 +323,10 @@ func (st *stream) abort(code http2.ErrCode, cause error) {
 func (st *stream) SetReadDeadline(t time.Time) error {
 	st.recv.mu.Lock()
 	defer st.recv.mu.Unlock()
+	if st.recv.inlet == nil && t.IsZero() {
+		return nil
+	}
+	st.recv.begin()
 	st.recv.deadline.set(t)
 	st.recv.cond.Broadcast()
 	return nil
@@ -316,6 +336,10 @@ func (st *stream) SetReadDeadline(t time.Time) error {
 func (st *stream) SetWriteDeadline(t time.Time) error {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
+	if st.send.outlet == nil && t.IsZero() {
+		return nil
+	}
+	st.send.begin()
 	st.send.deadline.set(t)
 	st.send.cond.Broadcast()
 	return nil
@@ -371,10 +395,13 @@ func (st *stream) finish(content []byte, trailer []hpack.HeaderField) {
 	c.mu.Lock()
 	if s.err != nil {
 		c.mu.Unlock()
-		st.recv.discard(net.ErrClosed)
+		st.recv.discard(st, net.ErrClosed)
 		return
 	}
-	s.buffered.append(content) // no more than responseBuffer
+	if len(content) > 0 {
+		s.begin()
+		s.buffered.append(content) // no more than responseBuffer
+	}
 	if s.pending() > 0 {
 		c.sched.enqueue(st)
 	}

@@ -39,11 +39,7 @@ func (c *conn) watchUnread() {
 	}
 	w.armed = true
 	for st := range c.readable {
-		waiting, read := st.recv.unread()
-		st.readMark = read
-		if waiting == 0 {
-			st.readMark = -1
-		}
+		st.recv.setMark()
 	}
 	if w.timer == nil {
 		w.timer = time.AfterFunc(limit, c.checkUnread)
@@ -93,8 +89,8 @@ func (c *conn) endStalled() {
 	var all []stalled
 	starving := false
 	for st := range c.readable {
-		waiting, read := st.recv.unread()
-		if waiting > 0 && read == st.readMark {
+		waiting, unread := st.recv.look()
+		if unread {
 			all = append(all, stalled{st, waiting})
 		}
 		if waiting == 0 && !st.recvEnded {

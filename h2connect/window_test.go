@@ -109,7 +109,7 @@ func TestH2_10InitialWindowToAndFro(t *testing.T) {
 	order := func() (ids []uint32) {
 		p.ours.mu.Lock()
 		defer p.ours.mu.Unlock()
-		for st := p.ours.sched.blocked.head; st != nil; st = st.next {
+		for st := p.ours.sched.blocked.head; st != nil; st = st.send.next {
 			ids = append(ids, st.id)
 		}
 		return ids

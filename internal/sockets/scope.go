@@ -19,10 +19,10 @@ type scope struct {
 
 	mu       sync.Mutex
 	cancel   context.CancelCauseFunc // of the request's context; nil once the handler has returned
-	returned bool                    // the handler has
-	outlives bool                    // the socket has a websocket.Handler
 	conn     tunnel.Socket           // the socket the handler accepted, if any
 	stream   websocket.Stream        // under conn
+	returned bool                    // the handler has
+	outlives bool                    // the socket has a websocket.Handler
 	tied     bool                    // Accepted has done its part
 	early    bool                    // conn has ended before that
 	ended    bool                    // conn has
