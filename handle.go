@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
@@ -120,21 +119,6 @@ type handling struct {
 	calling bool // OnMessage runs; guarded by the reading gate
 }
 
-// maxMessageBuffer is the size in bytes up to which a buffer that a message was
-// gathered in is kept for others.
-const maxMessageBuffer = 1 << 20
-
-// messageBuffers are where messages are gathered that do not lie in one piece in
-// what was read.
-var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
-func putMessageBuffer(b *[]byte) {
-	if cap(*b) <= maxMessageBuffer {
-		*b = (*b)[:0]
-		messageBuffers.Put(b)
-	}
-}
-
 // loop is the goroutine of a handled socket whose stream does not push. Handle
 // starts it; it ends with the socket, after OnClose. It does what an application
 // would do that calls ReadInto again and again, but takes a buffer for a message
@@ -151,7 +135,7 @@ func (x *handling) loop() {
 	}
 }
 
-// next returns the next message. The buffer goes back to messageBuffers.
+// next returns the next message, in a message buffer.
 func (x *handling) next() (MessageType, *[]byte, error) {
 	c, ctx := x.conn, context.Background()
 	if ce := c.err.Load(); c.closedHere(ce) {
@@ -162,14 +146,24 @@ func (x *handling) next() (MessageType, *[]byte, error) {
 	if err := c.awaitInput(ctx); err != nil {
 		return 0, nil, err
 	}
-	b := messageBuffers.Get().(*[]byte)
-	t, p, err := c.readMessage(ctx, *b)
-	if err != nil {
-		putMessageBuffer(b)
+	if err := c.skipRest(ctx); err != nil {
 		return 0, nil, err
 	}
-	*b = p
-	return t, b, nil
+	t, p, ok, err := c.readFrame(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	if ok {
+		b := getMessageBuffer(len(p))
+		*b = append(*b, p...)
+		return t, b, nil
+	}
+	var g gathering
+	t, err = c.gather(ctx, &g)
+	if err != nil {
+		return 0, nil, err
+	}
+	return t, g.buffer(), nil
 }
 
 // call calls OnMessage. If that panics the socket ends.

@@ -47,6 +47,7 @@ type inbound struct {
 	used   bool  // something has come: it is not given up while nothing is in it
 	open   bool  // the message being read by the application has begun and not been read to its end
 	last   bool  // piece ends it
+	usual  uint8 // the last message that was gathered had at most 1<<usual bytes
 
 	ahead      []part // parsed before the application asked
 	aheadBytes int

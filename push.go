@@ -234,24 +234,21 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 				return MessageType(p.opcode), p.payload, nil, c.endMessage()
 			}
 		}
-		if in.message == nil {
-			in.message = messageBuffers.Get().(*[]byte)
-			*in.message = append(*in.message, in.partial...)
-			in.partial = nil
+		var g gathering
+		if in.message != nil {
+			g.p, g.pooled, in.message = *in.message, in.message, nil
+		} else {
+			g.p, in.partial = in.partial, nil
 		}
-		if !in.compressed {
-			*in.message = append(*in.message, in.piece...)
-			in.piece = nil
-		} else if err := c.inflateAll(in.message); err != nil {
+		if err := c.takePiece(&g); err != nil {
 			return 0, nil, nil, err
 		}
-		if in.last {
-			b, in.message = in.message, nil
-			if *b == nil {
-				*b = []byte{}
-			}
-			return in.messageType, *b, b, c.endMessage()
+		if b = g.buffer(); !in.last {
+			in.message = b
+			continue
 		}
+		in.usual = usualSize(len(*b))
+		return in.messageType, *b, b, c.endMessage()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/wsmux/websocket/frame"
@@ -44,44 +43,25 @@ func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte
 			return 0, nil, err
 		}
 	}
-	if !in.open && len(in.ahead) == 0 {
-		t, p, ok, err := c.readFrame(ctx, buf)
-		if ok || err != nil {
-			return t, p, err
-		}
+	if t, p, ok, err := c.readFrame(ctx); ok || err != nil {
+		return t, append(buf[:0], p...), err
 	}
-	dst := append(buf[:0], in.partial...)
-	in.partial = nil
-	for {
-		if err := c.nextPiece(ctx, &dst); err != nil {
-			if in.open {
-				in.partial = slices.Clone(dst)
-			}
-			return 0, nil, err
-		}
-		if !in.compressed {
-			if cap(dst) == 0 && !in.last {
-				dst = make([]byte, 0, len(in.piece)+int(min(in.recv.Remaining(), firstRoom)))
-			}
-			dst = append(dst, in.piece...)
-			in.piece = nil
-		} else if err := c.inflateAll(&dst); err != nil {
-			return 0, nil, err
-		}
-		if in.last {
-			if err := c.endMessage(); err != nil {
-				return 0, nil, err
-			}
-			return in.messageType, dst, nil
-		}
+	g := gathering{p: buf[:0], keep: true}
+	t, err := c.gather(ctx, &g)
+	if err != nil {
+		return 0, nil, err
 	}
+	return t, g.kept(), nil
 }
 
 // readFrame is the short way for the common case: an uncompressed message in one
-// frame that the buffer holds whole. Otherwise it returns false and leaves the
-// rest to the long way.
-func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, bool, error) {
+// frame that the buffer holds whole, and it yields it there. Otherwise it returns
+// false and leaves the rest to the long way.
+func (c *Conn) readFrame(ctx context.Context) (MessageType, []byte, bool, error) {
 	in := c.in
+	if in.open || len(in.ahead) > 0 {
+		return 0, nil, false, nil
+	}
 	if in.r == in.w && c.err.Load() == nil {
 		if err := c.fill(ctx); err != nil {
 			return 0, nil, false, err
@@ -106,7 +86,7 @@ func (c *Conn) readFrame(ctx context.Context, buf []byte) (MessageType, []byte, 
 		return 0, nil, false, nil
 	}
 	in.count.frames++
-	return MessageType(ev.Opcode), append(buf[:0], ev.Payload...), true, nil
+	return MessageType(ev.Opcode), ev.Payload, true, nil
 }
 
 // Reader begins to read the next message and returns a reader that yields its
@@ -212,8 +192,8 @@ func (c *Conn) nextPiece(ctx context.Context, dst *[]byte) error {
 	if in.open && (len(in.piece) > 0 || in.last) {
 		return nil // still there from a read that was abandoned
 	}
-	if dst != nil && in.open && !in.compressed && len(in.ahead) == 0 && in.r == in.w {
-		if rest := in.recv.Remaining(); rest >= directRead {
+	if dst != nil {
+		if rest := in.directNext(); rest > 0 {
 			return c.readDirect(ctx, dst, rest)
 		}
 	}
@@ -237,18 +217,27 @@ func (in *inbound) begin(p part) {
 	in.piece, in.last = p.payload, p.last
 }
 
+// directNext returns how much is to come of the frame in progress, if what comes next
+// should be read straight to where its message is put together, and 0 otherwise.
+func (in *inbound) directNext() int64 {
+	if !in.open || in.compressed || in.last || len(in.piece) > 0 || len(in.ahead) > 0 || in.r < in.w {
+		return 0
+	}
+	rest := in.recv.Remaining()
+	if rest < directRead {
+		return 0
+	}
+	return rest
+}
+
 // readDirect reads payload of the frame in progress, of which rest bytes are to
-// come and which is not compressed, straight behind dst's bytes. Memory grows with
-// what has arrived.
+// come and which is not compressed, straight behind dst's bytes, where there is room.
 func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
 	in := c.in
 	if ce := c.err.Load(); ce != nil {
 		return ce
 	}
 	d := *dst
-	if cap(d)-len(d) < directRead && len(d) > 0 || cap(d) == 0 {
-		d = slices.Grow(d, int(min(rest, int64(max(len(d), firstRoom)))))
-	}
 	room := d[len(d):cap(d)]
 	if int64(len(room)) > rest {
 		room = room[:rest]
@@ -312,24 +301,6 @@ func (c *Conn) endMessage() error {
 	}
 	return nil
 }
-
-// inflateAll inflates what has arrived of a compressed message behind *dst.
-func (c *Conn) inflateAll(dst *[]byte) error {
-	for {
-		before := len(*dst)
-		d, done, err := c.inflate(*dst, inflateStep)
-		*dst = d
-		if err != nil {
-			return err
-		}
-		if done || len(d) == before {
-			return nil
-		}
-	}
-}
-
-// inflateStep bounds, in bytes, one step of inflating a whole message.
-const inflateStep = 64 << 10
 
 // inflate inflates what there is of in.piece behind dst, at most most bytes. It
 // reports whether the message is complete. The size limit counts inflated bytes
