@@ -77,14 +77,19 @@ type part struct {
 // lockRead takes the reading gate for a read by the application. A Conn that
 // was closed on this side reads nothing more; one that the peer ended, also by
 // its answer to CloseWrite, yields first what was read ahead. A context that has
-// ended does not matter then: there is nothing to wait for.
+// ended does not matter then: there is nothing to wait for. Nor does it where the
+// stream has ended, which on HTTP/2 ends the request's context: it is the stream's
+// end that is to be told.
 func (c *Conn) lockRead(ctx context.Context) error {
 	ce := c.err.Load()
 	if c.closedHere(ce) {
 		return ce
 	}
 	if err := ctx.Err(); err != nil && ce == nil {
-		return err
+		if !c.knowsEnd() {
+			return err
+		}
+		ctx = context.WithoutCancel(ctx)
 	}
 	if c.handling.Load() != nil {
 		return errHandled
@@ -93,6 +98,12 @@ func (c *Conn) lockRead(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// knowsEnd reports whether the stream is known to have ended.
+func (c *Conn) knowsEnd() bool {
+	e, ok := c.stream.(endKnower)
+	return ok && e.InputEnded()
 }
 
 // lockInput takes the reading gate, as gate.lock does. Whoever reads ahead of the
@@ -335,6 +346,7 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 		i.begin(ctx, done)
 		defer i.end()
 	}
+	again := false // without ctx
 	for {
 		if lazy != nil {
 			n, err = lazy.ReadLazy(in)
@@ -355,7 +367,12 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if ctx.Err() != nil {
-				return 0, ctx.Err()
+				if again || !c.knowsEnd() {
+					return 0, ctx.Err()
+				}
+				again = true
+				c.interruptRead().end() // what the stream still has does not wait
+				continue
 			}
 			if ce := c.err.Load(); ce != nil { // aborted meanwhile
 				return 0, ce

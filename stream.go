@@ -114,6 +114,13 @@ type lazyReader interface {
 	}) (n int, err error)
 }
 
+// An endKnower is a [Stream] that knows the end of its input before it is read.
+type endKnower interface {
+	// InputEnded reports that the peer's direction has ended, in whichever way.
+	// What had arrived before can still be read, and no Read waits any more.
+	InputEnded() bool
+}
+
 // A laterWriter is a [Stream] that shares its connection with others, and on which
 // what is written to many of them can be sent together.
 type laterWriter interface {

@@ -75,6 +75,13 @@ func newStream(conn net.Conn, state *tls.ConnectionState) *stream {
 // base is the connection inside all wrappers.
 func (s *stream) base() net.Conn { return s.chain[len(s.chain)-1] }
 
+// InputEnded reports whether the peer's direction has ended, if conn knows: one of
+// negotiate.Bridge does. See package websocket.
+func (s *stream) InputEnded() bool {
+	e, ok := s.conn.(interface{ InputEnded() bool })
+	return ok && e.InputEnded()
+}
+
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.conn.Read(p)
 	if err != nil && s.whole.Load() && !s.ended.Load() {

@@ -179,6 +179,13 @@ func (f *foreign) Read(p []byte) (int, error) {
 	}
 }
 
+// InputEnded reports whether the peer's direction has ended: see package websocket.
+func (f *foreign) InputEnded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inErr != nil
+}
+
 // Write implements websocket.Stream.
 func (f *foreign) Write(p []byte) (int, error) {
 	if err := f.beginWrite(); err != nil {

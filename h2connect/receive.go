@@ -273,6 +273,13 @@ func (r *receiver) setMark() {
 	}
 }
 
+// ended reports whether nothing more will come.
+func (r *receiver) ended() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err != nil
+}
+
 // end says that nothing more will come. What waits can still be read. The first
 // err stays.
 func (r *receiver) end(st *stream, err error) {

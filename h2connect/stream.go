@@ -73,6 +73,9 @@ var _ websocket.Stream = (*stream)(nil)
 // Read implements websocket.Stream.
 func (st *stream) Read(p []byte) (int, error) { return st.read(p, nil) }
 
+// InputEnded reports whether the peer's direction has ended: see package websocket.
+func (st *stream) InputEnded() bool { return st.recv.ended() }
+
 // ReadLazy is Read into a buffer that b yields once there is something to read.
 func (st *stream) ReadLazy(b lazy) (int, error) { return st.read(nil, b) }
 

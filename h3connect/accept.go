@@ -165,7 +165,17 @@ func ended(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // takeOver sends the 200 and takes the stream from http3.
-func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (*stream, error) {
+func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (taken *stream, err error) {
+	sc := scopeOf(r.Context())
+	if sc != nil {
+		// Before the client can know: it may end its part at once.
+		sc.accepted()
+		defer func() {
+			if err != nil {
+				sc.cancel()
+			}
+		}()
+	}
 	handshake.MarkAccepted(w.Header())
 	// Exactly 200: browsers take nothing else.
 	w.WriteHeader(http.StatusOK)
@@ -183,8 +193,7 @@ func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (*stream, erro
 	l := link{tls: r.TLS}
 	l.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	l.remote, _ = r.Context().Value(http3.RemoteAddrContextKey).(net.Addr)
-	if sc := scopeOf(r.Context()); sc != nil {
-		sc.accepted()
+	if sc != nil {
 		l.fail, l.released = sc.conn.fail, sc.released
 	}
 	return &stream{qs: qs, link: l}, nil

@@ -88,6 +88,13 @@ func (c *bridgeConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// InputEnded reports whether the client's direction has ended: see package
+// websocket.
+func (c *bridgeConn) InputEnded() bool {
+	e, ok := c.socket().(interface{ InputEnded() bool })
+	return ok && e.InputEnded()
+}
+
 func (c *bridgeConn) waitToRead() error {
 	for {
 		c.mu.Lock()

@@ -213,3 +213,34 @@ func TestWS17PeerThatNeverAnswersOurClose(t *testing.T) {
 		p.WantReset(t, "and cuts a client that does not answer")
 	})
 }
+
+// C5: a reset by the peer ends the request's context on HTTP/2. A read with that
+// context that begins behind it tells of the reset all the same, and not that the
+// context has ended.
+func TestC5AReadBehindTheResetTellsOfIt(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
+		read := make(chan error, 3)
+		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := tr.accept(w, r, &websocket.AcceptOptions{Limits: quick})
+			if !assert.NoError(t, err) {
+				return
+			}
+			if r.ProtoMajor == 2 {
+				<-r.Context().Done()
+			}
+			for err == nil { // the message, if it has not been lost
+				_, _, err = c.Read(r.Context())
+			}
+			read <- err
+			_, _, err = c.Reader(r.Context())
+			read <- err
+			read <- c.Write(r.Context(), websocket.MessageText, nil)
+		}))
+		c := tr.mustDial(t, authority, nil)
+		require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("message")))
+		require.NoError(t, c.CloseNow())
+		for range cap(read) {
+			wantEnd(t, <-read, websocket.StatusAbnormalClosure, true)
+		}
+	})
+}
