@@ -115,8 +115,8 @@ type handling struct {
 	pusher pusher // nil if the stream does not push
 	state  atomic.Int32
 
-	owed    bool // Resume finds the state serving; of the one who serves, where the stream pushes
-	calling bool // OnMessage runs; guarded by the reading gate
+	owed      bool        // Resume finds the state serving; of the one who serves, where the stream pushes
+	overtaken atomic.Bool // somebody else has read since Resume last took the reading gate, or is about to
 }
 
 // loop is the goroutine of a handled socket whose stream does not push. Handle

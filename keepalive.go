@@ -13,7 +13,7 @@ import (
 // looked at when bytes last arrived. If that was PingInterval ago a Ping is sent,
 // and if nothing arrives for PingTimeout after that the peer is given up.
 type keepAlive struct {
-	last atomic.Int64 // when bytes last arrived, by clock
+	last atomic.Int64 // when bytes last arrived, by clock; or unheard
 
 	watch *watch // nil if it is off
 
@@ -41,18 +41,29 @@ func (k *keepAlive) received(t *readTimes) {
 	if k.watch == nil {
 		return
 	}
-	if t.skip > 0 {
+	last := k.last.Load()
+	if t.skip > 0 && last != unheard {
 		t.skip--
 		return
 	}
 	now := clock()
-	if now-time.Duration(k.last.Load()) > busyGap {
+	if last == unheard || now-time.Duration(last) > busyGap {
 		t.quick = 0
 	} else if t.quick++; t.quick >= busyReads {
 		t.skip = busySkip - 1
 	}
 	k.last.Store(int64(now))
 }
+
+// unheard stands for the time when bytes last arrived while it is to be found out
+// whether any do.
+const unheard = math.MinInt64
+
+// listen begins to find that out. It returns what is for heard.
+func (k *keepAlive) listen() (last int64) { return k.last.Swap(unheard) }
+
+// heard reports whether bytes have arrived since listen.
+func (k *keepAlive) heard(last int64) bool { return !k.last.CompareAndSwap(unheard, last) }
 
 // watchAgain has the Conn looked at after d.
 func (c *Conn) watchAgain(d time.Duration) {
@@ -186,7 +197,7 @@ func (c *Conn) checkAlive() {
 		c.watchAgain(left)
 		return
 	}
-	before := c.counts().bytesRead.n.Load()
+	last := c.alive.listen()
 	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.PingTimeout)
 	defer cancel()
 	dead := &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead}
@@ -197,9 +208,10 @@ func (c *Conn) checkAlive() {
 		c.awaitPong(ctx, pong)
 		c.outbound().pings.remove(id)
 	}
+	heard := c.alive.heard(last)
 	switch {
 	case c.err.Load() != nil:
-	case c.counts().bytesRead.n.Load() != before:
+	case heard:
 		c.watchAgain(max(0, c.untilPing()))
 	case err != nil && !deaf, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;

@@ -37,8 +37,9 @@ type pusher interface {
 // How a handled socket is served whose stream pushes: whoever the stream calls,
 // one goroutine at a time, takes the reading gate, parses what is there, and
 // gives the gate back while OnMessage runs. So an OnMessage may Ping and Close,
-// which read for themselves what they wait for. Only then, and after the Conn has
-// ended, does anybody else read.
+// which read for themselves what they wait for. Only while a socket is served, and
+// after the Conn has ended, does anybody else read; whoever serves looks, when it
+// goes idle, whether somebody has.
 
 // The states of a handling whose stream pushes. From idle and serving it goes to
 // ended, where OnClose has been called or is about to be.
@@ -110,13 +111,17 @@ func (x *handling) Resume() {
 // lock takes the reading gate for Resume. Whoever reads ahead makes way.
 func (x *handling) lock() {
 	x.conn.lockInput(context.Background(), nil)
-	x.calling, x.conn.in.lent = false, false
+	x.conn.in.lent = false
+	if x.overtaken.Load() {
+		x.overtaken.Store(false)
+	}
 }
 
-// rest goes idle, unless the Conn has ended meanwhile: then there is more to do.
+// rest goes idle, unless the Conn has ended meanwhile, or somebody has read ahead:
+// then there is more to do.
 func (x *handling) rest() (more bool) {
 	x.state.Store(pushIdle)
-	return x.conn.err.Load() != nil && x.state.CompareAndSwap(pushIdle, pushServing)
+	return (x.conn.err.Load() != nil || x.overtaken.Load()) && x.state.CompareAndSwap(pushIdle, pushServing)
 }
 
 // connEnded is called by whoever has just ended the Conn. If nobody serves there
@@ -147,15 +152,20 @@ func (x *handling) serve(borrowed bool) (more bool) {
 			more = err != nil
 			break
 		}
-		if borrowed && in.r < in.w {
+		if borrowed && in.r == in.w && len(in.ahead) == 0 {
+			in.dropBuffer() // p stays where it is until Take returns
+			x.deliver(t, p, b, false)
+			return false
+		}
+		if borrowed {
 			in.own()
 			borrowed = false
 		}
-		x.deliver(t, p, b)
+		x.deliver(t, p, b, true)
 		if !c.tryLockInput() {
 			return true
 		}
-		x.calling, in.lent = false, false
+		in.lent = false
 	}
 	if borrowed {
 		in.own()
@@ -179,7 +189,7 @@ func (x *handling) serveAll() (ended bool) {
 			if p == nil {
 				break
 			}
-			x.deliver(t, p, b)
+			x.deliver(t, p, b, true)
 			x.lock()
 		}
 		n, err := 0, in.err
@@ -202,9 +212,9 @@ func (x *handling) serveAll() (ended bool) {
 }
 
 // deliver gives the reading gate back and calls OnMessage. b is the buffer that
-// p was gathered in, if it was.
-func (x *handling) deliver(t MessageType, p []byte, b *[]byte) {
-	x.calling, x.conn.in.lent = true, true
+// p was gathered in, if it was. With lent p may lie in the input's buffer.
+func (x *handling) deliver(t MessageType, p []byte, b *[]byte, lent bool) {
+	x.conn.in.lent = lent
 	x.owed = true // should OnMessage end the goroutine
 	x.conn.reading.unlock()
 	x.call(t, p)
@@ -222,6 +232,12 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 	in := c.in
 	if ce := c.err.Load(); c.closedHere(ce) {
 		return 0, nil, nil, ce
+	}
+	if !in.open && len(in.ahead) == 0 && in.r < in.w && c.err.Load() == nil {
+		t, p, ok, err := c.takeFrame(context.Background())
+		if ok || err != nil {
+			return t, p, nil, err
+		}
 	}
 	for {
 		if !in.open || len(in.piece) == 0 && !in.last {
@@ -266,14 +282,18 @@ func (c *Conn) partAtHand() (part, bool, error) {
 
 // lockAhead takes the reading gate for somebody who wants to read ahead of the
 // application, or returns false without it, when ctx has ended, stop is closed
-// or a little time has passed. Where messages are pushed only the time while
-// OnMessage runs is theirs.
+// or a little time has passed. Where messages are pushed only the time while a
+// message is being served is theirs.
 func (c *Conn) lockAhead(ctx context.Context, stop <-chan struct{}) bool {
 	if !c.lockInput(ctx, stop) {
 		return false
 	}
 	x := c.handling.Load()
-	if x == nil || x.pusher == nil || x.calling || c.err.Load() != nil {
+	if x == nil || x.pusher == nil || c.err.Load() != nil {
+		return true
+	}
+	x.overtaken.Store(true)
+	if x.state.Load() == pushServing {
 		return true
 	}
 	c.unlockRead()
@@ -297,7 +317,6 @@ func (c *Conn) received(n int) {
 	in := c.in
 	in.used = true
 	in.count.bytes += int64(n)
-	c.counts().bytesRead.n.Store(in.count.bytes)
 	c.alive.received(&in.times)
 }
 

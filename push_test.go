@@ -235,6 +235,28 @@ func TestHandlePingWithinOnMessage(t *testing.T) {
 	})
 }
 
+// What a Ping reads ahead while the only message there is runs is delivered when
+// that has returned, although nothing more arrives; and Stats knows of it.
+func TestHandleDeliversWhatWasReadBesideALoneMessage(t *testing.T) {
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
+		r := new(recorder)
+		r.do = func(c *websocket.Conn, p []byte) {
+			if p[0] == '!' {
+				assert.NoError(t, c.Ping(context.Background()))
+			}
+		}
+		require.NoError(t, e.Handle(r))
+		synctest.Wait()
+		e.peer.Send(t, wstest.Text("!one"))
+		p := e.wantPing(t, "from within")
+		e.peer.Send(t, wstest.Text("two"), wstest.Pong(p))
+		synctest.Wait()
+		assert.Equal(t, []string{"text !one", "text two"}, r.messages)
+		assert.EqualValues(t, 2, e.Stats().MessagesRead)
+	})
+}
+
 // Close within OnMessage completes the closing handshake, whatever lies between.
 func TestHandleCloseWithinOnMessage(t *testing.T) {
 	onEveryStream(t, func(t *testing.T, s socket) {

@@ -70,6 +70,14 @@ func (c *Conn) readFrame(ctx context.Context) (MessageType, []byte, bool, error)
 	if c.err.Load() != nil { // perhaps closed while it waited
 		return 0, nil, false, nil
 	}
+	return c.takeFrame(ctx)
+}
+
+// takeFrame parses what is first in the buffer, and returns it if it is an
+// uncompressed message in one frame, all there. Of a data message that is not, it
+// begins the first piece. No message is open, and none read ahead.
+func (c *Conn) takeFrame(ctx context.Context) (t MessageType, payload []byte, ok bool, err error) {
+	in := c.in
 	c.setLimit()
 	var ev frame.Event
 	n, err := in.recv.NextInto(&ev, in.buf[in.r:in.w])

@@ -1,6 +1,9 @@
 package websocket
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // Stats counts what a [Conn] has read and written since it began. Reads count
 // when they are parsed, which can be before the application asks for them.
@@ -24,7 +27,8 @@ type Stats struct {
 // counters are the statistics in the making. Those about writing belong to the
 // holder of the output gate, or for deflated of the message gate; those about
 // reading to the holder of the reading gate, who counts in inbound.count and
-// publishes before it waits for the stream. Any goroutine may load them.
+// publishes before it waits for the stream; what the gate's holder has not
+// published Stats does. Any goroutine may load them.
 type counters struct {
 	framesWritten, othersWritten        counter // others: frames that end no data message
 	bytesWritten                        counter
@@ -75,13 +79,26 @@ func (c *Conn) publishRead() {
 	n.pongs.set(r.pongs)
 }
 
+// statsTries is how often Stats looks whether the reading gate is free.
+const statsTries = 100
+
+// publishHere is publishRead for somebody who does not read, if nobody else does. It
+// reports whether that was so.
+func (c *Conn) publishHere() bool {
+	if !c.reading.tryLock() {
+		return false
+	}
+	if c.in != nil {
+		c.publishRead()
+	}
+	c.reading.unlock()
+	return true
+}
+
 // Stats returns what has been counted so far.
 func (c *Conn) Stats() Stats {
-	if c.reading.tryLock() {
-		if c.in != nil {
-			c.publishRead()
-		}
-		c.reading.unlock()
+	for try := 0; !c.publishHere() && c.handling.Load() != nil && try < statsTries; try++ {
+		runtime.Gosched() // a handled socket's messages are parsed without publishing
 	}
 	n := c.count.Load()
 	if n == nil {
