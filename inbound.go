@@ -340,12 +340,8 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 	if in.err != nil {
 		return 0, c.inputEnded(in.err)
 	}
-	c.publishRead()
-	if done := ctx.Done(); done != nil {
-		i := c.interruptRead()
-		i.begin(ctx, done)
-		defer i.end()
-	}
+	i := c.beginRead(ctx)
+	defer i.end()
 	again := false // without ctx
 	for {
 		if lazy != nil {
@@ -353,34 +349,62 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 		} else {
 			n, err = c.stream.Read(p)
 		}
-		if n > 0 {
-			c.received(n)
-			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-				in.err = err
-			}
-			return n, nil
-		}
+		ended, err := c.didRead(ctx, n, err)
 		switch {
-		case err == nil: // nothing, as a stream may return for an empty DATA frame
-			if ctx.Err() != nil {
-				return 0, ctx.Err()
-			}
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if ctx.Err() != nil {
-				if again || !c.knowsEnd() {
-					return 0, ctx.Err()
-				}
-				again = true
-				c.interruptRead().end() // what the stream still has does not wait
-				continue
-			}
-			if ce := c.err.Load(); ce != nil { // aborted meanwhile
-				return 0, ce
-			}
-		default:
-			return 0, c.inputEnded(err)
+		case n > 0 || err != nil:
+			return n, err
+		case ended && again:
+			return 0, ctx.Err()
+		case ended:
+			again = true
+			i.end() // what the stream still has does not wait
 		}
 	}
+}
+
+// beginRead prepares a read of the stream that ctx may end, for which it returns
+// what is to be told of the read's end; nil for nothing.
+func (c *Conn) beginRead(ctx context.Context) *interrupt {
+	c.publishRead()
+	done := ctx.Done()
+	if done == nil {
+		return nil
+	}
+	i := c.interruptRead()
+	i.begin(ctx, done)
+	return i
+}
+
+// endRead settles a read into in.Buffer that beginRead has prepared. With neither
+// bytes nor an error readStream knows what to do.
+func (c *Conn) endRead(ctx context.Context, i *interrupt, n int, err error) error {
+	i.end()
+	c.in.w = n
+	_, err = c.didRead(ctx, n, err)
+	return err
+}
+
+// didRead deals with what a read of the stream has returned. With neither bytes nor
+// an error there is to be another one; ended says that it is ctx that has ended this
+// one, behind the stream's end.
+func (c *Conn) didRead(ctx context.Context, n int, err error) (ended bool, _ error) {
+	deadline := err != nil && errors.Is(err, os.ErrDeadlineExceeded)
+	switch {
+	case n > 0:
+		c.received(n)
+		if !deadline {
+			c.in.err = err
+		}
+	case err != nil && !deadline:
+		return false, c.inputEnded(err)
+	case deadline && ctx.Err() != nil && c.knowsEnd():
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case deadline && c.err.Load() != nil: // aborted meanwhile
+		return false, c.err.Load()
+	}
+	return false, nil // perhaps nothing, as a stream may return for an empty DATA frame
 }
 
 // inputEnded deals with the end of the stream's input: without a Close frame

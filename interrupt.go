@@ -49,8 +49,12 @@ func (i *interrupt) begin(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// end says that the call is over, and makes the deadline harmless again.
+// end says that the call is over, and makes the deadline harmless again. There may
+// be no interrupt.
 func (i *interrupt) end() {
+	if i == nil {
+		return
+	}
 	if i.state.CompareAndSwap(interruptActive, interruptIdle) {
 		return
 	}

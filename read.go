@@ -30,9 +30,36 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	if err := c.lockRead(ctx); err != nil {
 		return 0, nil, err
 	}
+	if s := c.shallow(); s != nil {
+		i := c.beginRead(ctx)
+		n, err := s.ReadLazy(c.in) // where a loop waits for its next message
+		if err = c.endRead(ctx, i, n, err); err != nil {
+			c.unlockRead()
+			return 0, nil, err
+		}
+	}
 	t, p, err := c.readMessage(ctx, buf)
 	c.unlockRead()
 	return t, p, err
+}
+
+// shallow returns the stream, if it is a lazyReader and the first bytes of a message
+// are all that ReadInto has to wait for. Then it waits in its own frame: the
+// collector halves the stack of a goroutine that waits and uses less than a quarter
+// of it, less a reserve of 800 bytes; so a loop over an idle socket keeps 4 KiB of
+// what a write has made 8 or more, unless the frames from its start to there are
+// larger than 1.2 KiB. The caller holds the reading gate.
+func (c *Conn) shallow() lazyReader {
+	in := c.in
+	if in.r < in.w || in.open || len(in.ahead) > 0 || in.reader != nil || in.err != nil ||
+		in.recv.Remaining() > 0 || c.err.Load() != nil {
+		return nil
+	}
+	s, _ := c.stream.(lazyReader)
+	if s != nil {
+		in.dropBuffer()
+	}
+	return s
 }
 
 // readMessage is ReadInto for the holder of the reading gate.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/sockets"
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -23,10 +24,12 @@ import (
 // accepted socket are for any. After the handler has returned its methods do
 // nothing and return errors.
 type responseWriter struct {
-	sc   *serverConn
-	st   *stream
-	req  *http.Request
-	body *requestBody
+	sc    *serverConn
+	st    *stream
+	req   *http.Request // nil once it is a socket
+	body  *requestBody
+	ctx   context.Context // the request's
+	scope *sockets.Scope  // nil for a request that cannot become a socket
 
 	header   http.Header // the handler's
 	snapshot http.Header // header as it was at WriteHeader; nil before
@@ -55,7 +58,7 @@ var (
 )
 
 func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Context) *responseWriter {
-	w := &responseWriter{sc: sc, st: st, header: make(http.Header), declared: -1}
+	w := &responseWriter{sc: sc, st: st, ctx: ctx, header: make(http.Header), declared: -1}
 	w.body = &requestBody{st: st, trailer: in.trailer}
 	w.body.expects.Store(in.expects)
 	w.req = in.request(ctx, sc, w.body)
@@ -64,7 +67,12 @@ func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Con
 }
 
 // Header implements http.ResponseWriter.
-func (w *responseWriter) Header() http.Header { return w.header }
+func (w *responseWriter) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header) // of no use any more
+	}
+	return w.header
+}
 
 // WriteHeader implements http.ResponseWriter. An informational status (1xx) is
 // sent at once and may be followed by others; 101 does not exist in HTTP/2
@@ -319,7 +327,7 @@ func (w *responseWriter) CloseNotify() <-chan bool {
 	if w.gone == nil {
 		gone := make(chan bool, 1)
 		w.gone = gone
-		context.AfterFunc(w.req.Context(), func() { gone <- true })
+		context.AfterFunc(w.ctx, func() { gone <- true })
 	}
 	return w.gone
 }
@@ -415,10 +423,10 @@ func (w *responseWriter) accept() (*stream, error) {
 	}
 	w.accepted = true
 	w.body.closed.Store(true)
-	st := w.st
+	st, h := w.st, w.header
+	w.req, w.header = nil, nil // a handler that stays needs no memory of ours for them
 	st.SetReadDeadline(time.Time{})
 	st.SetWriteDeadline(time.Time{})
-	h := w.header
 	var date []hpack.HeaderField
 	if h["Date"] == nil {
 		date = []hpack.HeaderField{{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)}}

@@ -20,7 +20,9 @@ import (
 type serverConn struct {
 	s          *server
 	c          *conn
-	handler    http.Handler
+	handler    http.Handler    // of ordinary requests
+	sockets    http.Handler    // of those that may become sockets
+	sets       []*sockets.Set  // where those are known
 	ctx        context.Context // of all requests; ends with the connection
 	cancel     context.CancelCauseFunc
 	remoteAddr string
@@ -44,17 +46,27 @@ func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
 	c := newConn(nc, serverSide, s.limits)
 	c.allowConnect, c.hits = s.allowConnect, &s.hits
 	sc := &serverConn{s: s, c: c, remoteAddr: nc.RemoteAddr().String()}
-	sc.handler = sockets.Handler(h, &s.sockets)
+	sc.handler, sc.sockets, sc.sets = h, h, []*sockets.Set{&s.sockets}
 	c.role = sc
 	base := context.Background()
 	if h, ok := h.(interface{ BaseContext() context.Context }); ok {
 		base = h.BaseContext() // net/http's way past TLSNextProto's signature
+		sc.sockets = handlerOf(s.srv)
 	} else {
 		base = context.WithValue(base, http.ServerContextKey, s.srv)
 		base = context.WithValue(base, http.LocalAddrContextKey, nc.LocalAddr())
 	}
 	sc.ctx, sc.cancel = context.WithCancelCause(base)
 	return sc
+}
+
+// handlerOf returns what net/http's handler calls for all requests but OPTIONS *. The
+// sockets' is called without it, because of what it has on the stack all the time.
+func handlerOf(srv *http.Server) http.Handler {
+	if srv.Handler == nil {
+		return http.DefaultServeMux
+	}
+	return srv.Handler
 }
 
 // serve runs the connection from its preface to its end.
@@ -227,7 +239,12 @@ func (sc *serverConn) start(in *incoming) {
 	}
 	c.mu.Unlock()
 	sc.connState(http.StateActive)
+	var scope *sockets.Scope
+	if in.method == http.MethodConnect {
+		scope, ctx = sockets.NewScope(ctx, cancel, sc.sets)
+	}
 	w := newResponseWriter(sc, st, in, ctx)
+	w.scope = scope
 	sc.setTimeouts(st, in.endStream)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -265,14 +282,18 @@ func (sc *serverConn) handle(w *responseWriter) {
 		}
 		w.abort(http2.ErrCodeInternal, http.ErrAbortHandler)
 	}()
-	sc.handler.ServeHTTP(w, w.req)
+	if w.scope != nil {
+		w.scope.Serve(sc.sockets, w, w.req)
+	} else {
+		sc.handler.ServeHTTP(w, w.req)
+	}
 	panicked = false
 	w.finish()
 }
 
 // handled frees what a request held.
 func (sc *serverConn) handled(w *responseWriter) {
-	if w.req.MultipartForm != nil {
+	if w.req != nil && w.req.MultipartForm != nil {
 		w.req.MultipartForm.RemoveAll()
 	}
 	c, st := sc.c, w.st

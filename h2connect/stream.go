@@ -71,16 +71,21 @@ func (st *stream) short() bool {
 var _ websocket.Stream = (*stream)(nil)
 
 // Read implements websocket.Stream.
-func (st *stream) Read(p []byte) (int, error) { return st.read(p, nil) }
+func (st *stream) Read(p []byte) (int, error) {
+	n, unbuffered, increment, err := st.recv.read(p, nil)
+	if unbuffered > 0 || increment > 0 {
+		st.c.consumed(st, unbuffered, increment)
+	}
+	return n, err
+}
 
 // InputEnded reports whether the peer's direction has ended: see package websocket.
 func (st *stream) InputEnded() bool { return st.recv.ended() }
 
-// ReadLazy is Read into a buffer that b yields once there is something to read.
-func (st *stream) ReadLazy(b lazy) (int, error) { return st.read(nil, b) }
-
-func (st *stream) read(p []byte, b lazy) (int, error) {
-	n, unbuffered, increment, err := st.recv.read(p, b)
+// ReadLazy is Read into a buffer that b yields once there is something to read. An
+// idle socket's reader is here: see shallow in package websocket.
+func (st *stream) ReadLazy(b lazy) (int, error) {
+	n, unbuffered, increment, err := st.recv.read(nil, b)
 	if unbuffered > 0 || increment > 0 {
 		st.c.consumed(st, unbuffered, increment)
 	}

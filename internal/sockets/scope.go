@@ -12,9 +12,9 @@ import (
 	"github.com/wsmux/websocket/internal/tunnel"
 )
 
-// A scope is the life of one handler call that may accept a socket, and of that
+// A Scope is the life of one handler call that may accept a socket, and of that
 // socket. It is kept in the request's context.
-type scope struct {
+type Scope struct {
 	sets []*Set // of the servers that keep track, set before the handler runs
 
 	mu       sync.Mutex
@@ -30,8 +30,8 @@ type scope struct {
 
 type scopeKey struct{}
 
-func scopeOf(r *http.Request) *scope {
-	s, _ := r.Context().Value(scopeKey{}).(*scope)
+func scopeOf(r *http.Request) *Scope {
+	s, _ := r.Context().Value(scopeKey{}).(*Scope)
 	return s
 }
 
@@ -82,10 +82,24 @@ func Nested(h http.Handler) http.Handler {
 // serve calls h with a scope.
 func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	s := &scope{cancel: cancel, sets: slices.Clip(sets)}
-	for _, set := range sets {
-		set.add(s)
-	}
+	s, ctx := NewScope(ctx, cancel, sets)
+	s.Serve(h, w, r.WithContext(ctx))
+}
+
+// NewScope returns a scope and the context for its request, which is ctx otherwise;
+// cancel ends ctx. It is for servers that make their requests themselves: all that
+// Handler says goes for the scope's Serve, which is to be called once. sets is not
+// changed, but kept.
+func NewScope(ctx context.Context, cancel context.CancelCauseFunc, sets []*Set) (*Scope, context.Context) {
+	s := &Scope{cancel: cancel, sets: sets}
+	return s, context.WithValue(ctx, scopeKey{}, s)
+}
+
+// Serve calls h.
+//
+// What it puts on the stack stays there as long as a handler reads from its socket.
+func (s *Scope) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	s.enter()
 	returned := false
 	defer func() {
 		if returned {
@@ -94,8 +108,15 @@ func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) 
 		}
 		s.end(websocket.StatusInternalError, true)
 	}()
-	h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, scopeKey{}, s)))
+	h.ServeHTTP(w, r)
 	returned = true
+}
+
+// enter makes the scope known to its sets.
+func (s *Scope) enter() {
+	for _, set := range s.sets {
+		set.add(s)
+	}
 }
 
 func mayBecomeSocket(r *http.Request) bool {
@@ -103,16 +124,16 @@ func mayBecomeSocket(r *http.Request) bool {
 }
 
 // join makes the scope known to set. No handler that could accept runs yet.
-func (s *scope) join(set *Set) {
+func (s *Scope) join(set *Set) {
 	if set == nil {
 		return
 	}
-	s.sets = append(s.sets, set)
+	s.sets = append(slices.Clip(s.sets), set)
 	set.add(s)
 }
 
 // end is called when the handler has returned.
-func (s *scope) end(code websocket.StatusCode, panicked bool) {
+func (s *Scope) end(code websocket.StatusCode, panicked bool) {
 	s.mu.Lock()
 	c, outlives := s.conn, s.outlives && !panicked
 	s.mu.Unlock()
@@ -134,7 +155,7 @@ func (s *scope) end(code websocket.StatusCode, panicked bool) {
 
 // socketEnded is called once, when the socket has ended: err says how its closing
 // handshake went.
-func (s *scope) socketEnded(err error) {
+func (s *Scope) socketEnded(err error) {
 	s.mu.Lock()
 	s.ended = true
 	over := s.returned
@@ -150,7 +171,7 @@ func (s *scope) socketEnded(err error) {
 
 // connEnded is called by the socket's Conn, once, when that has ended and released
 // its stream.
-func (s *scope) connEnded() {
+func (s *Scope) connEnded() {
 	s.mu.Lock()
 	c := s.conn
 	if !s.tied {
@@ -164,7 +185,7 @@ func (s *scope) connEnded() {
 }
 
 // cancelContext ends the request's context, unless the handler's return has.
-func (s *scope) cancelContext(cause error) {
+func (s *Scope) cancelContext(cause error) {
 	s.mu.Lock()
 	cancel := s.cancel
 	s.mu.Unlock()
@@ -175,7 +196,7 @@ func (s *scope) cancelContext(cause error) {
 
 // leave is called once, when the handler has returned and the socket, if there
 // was one, has ended.
-func (s *scope) leave() {
+func (s *Scope) leave() {
 	for _, set := range s.sets {
 		set.remove(s)
 	}
@@ -183,7 +204,7 @@ func (s *scope) leave() {
 
 // goAway says goodbye to the socket, if there is one yet, and returns when that
 // is written, or never will be.
-func (s *scope) goAway(ctx context.Context) {
+func (s *Scope) goAway(ctx context.Context) {
 	s.mu.Lock()
 	c := s.conn
 	s.mu.Unlock()
@@ -199,7 +220,7 @@ func (s *scope) goAway(ctx context.Context) {
 
 // cut ends the context, with cause, and aborts the socket, also one that is just
 // being closed.
-func (s *scope) cut(cause error) {
+func (s *Scope) cut(cause error) {
 	s.mu.Lock()
 	c, stream := s.conn, s.stream
 	s.mu.Unlock()
@@ -239,7 +260,7 @@ func Admit(r *http.Request) *websocket.HandshakeError {
 const retryAfter = "5"
 
 // tie makes c the scope's socket.
-func (s *scope) tie(c tunnel.Socket, stream websocket.Stream) {
+func (s *Scope) tie(c tunnel.Socket, stream websocket.Stream) {
 	s.mu.Lock()
 	s.conn, s.stream = c, stream
 	s.mu.Unlock()

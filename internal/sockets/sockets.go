@@ -17,7 +17,7 @@ import (
 // accept one. The zero value is ready.
 type Set struct {
 	mu      sync.Mutex
-	scopes  map[*scope]bool // whether it was admitted
+	scopes  map[*Scope]bool // whether it was admitted
 	waiting int             // scopes that were admitted
 	open    int             // sockets
 	closing bool            // GoAway was called
@@ -30,16 +30,16 @@ type Set struct {
 // before it goes on saying goodbye to its connections.
 const goodbyeTime = time.Second
 
-func (s *Set) add(sc *scope) {
+func (s *Set) add(sc *Scope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scopes == nil {
-		s.scopes = make(map[*scope]bool)
+		s.scopes = make(map[*Scope]bool)
 	}
 	s.scopes[sc] = false
 }
 
-func (s *Set) admit(sc *scope) bool {
+func (s *Set) admit(sc *Scope) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.cut {
@@ -53,7 +53,7 @@ func (s *Set) admit(sc *scope) bool {
 }
 
 // dismiss takes back what admit did.
-func (s *Set) dismiss(sc *scope) {
+func (s *Set) dismiss(sc *Scope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scopes[sc] {
@@ -62,7 +62,7 @@ func (s *Set) dismiss(sc *scope) {
 	}
 }
 
-func (s *Set) remove(sc *scope) {
+func (s *Set) remove(sc *Scope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scopes[sc] {
@@ -83,7 +83,7 @@ func (s *Set) left() {
 // opened is called when sc has got its socket. One that was admitted in time and
 // accepted too late ends as the sockets before it did: nobody would come back
 // for it.
-func (s *Set) opened(sc *scope) {
+func (s *Set) opened(sc *Scope) {
 	s.mu.Lock()
 	s.open++
 	closing, cut := s.closing, s.cut
@@ -114,8 +114,8 @@ func (s *Set) Len() int {
 }
 
 // list returns the scopes there are.
-func (s *Set) list() []*scope {
-	list := make([]*scope, 0, len(s.scopes))
+func (s *Set) list() []*Scope {
+	list := make([]*Scope, 0, len(s.scopes))
 	for sc := range s.scopes {
 		list = append(list, sc)
 	}
@@ -173,7 +173,7 @@ func (s *Set) GoAway(ctx context.Context, told func()) error {
 
 // goodbyes says goodbye to all, and closes the channel that it returns when that
 // is done.
-func goodbyes(ctx context.Context, scopes []*scope) <-chan struct{} {
+func goodbyes(ctx context.Context, scopes []*Scope) <-chan struct{} {
 	var all sync.WaitGroup
 	for _, sc := range scopes {
 		// Each goroutine ends when its Close frame is written, at the latest
@@ -210,7 +210,7 @@ func (s *Set) abandon(cause error) error {
 
 // openSocket returns the bootstrap of the scope's socket, if it has one that is
 // open.
-func (s *scope) openSocket() (websocket.Bootstrap, bool) {
+func (s *Scope) openSocket() (websocket.Bootstrap, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == nil || s.ended {
