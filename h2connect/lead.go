@@ -35,7 +35,7 @@ var errDeposed = errors.New("another goroutine reads the connection")
 // A lead is the state of that.
 type lead struct {
 	st   *stream       // whose Handler the reader calls; it is the reader's
-	term atomic.Uint64 // odd while the reader is in a Handler's hands; never the same again
+	term atomic.Uint64 // the last call's number, and above it while the call lasts the stream's id
 	slow atomic.Int32  // how many more times sockets are served by goroutines of their own
 
 	ticks   atomic.Uint32 // how often the timer has fired
@@ -47,9 +47,21 @@ type lead struct {
 	seen    uint64 // term when the timer last fired
 }
 
-// enter says that the reader calls a Handler. What it returns is for leave.
-func (l *lead) enter() (term uint64) {
-	term = l.term.Load() + 1
+// The numbers of calls are counted in so many bits of a term. They begin again from
+// the start, but nobody holds on to a term for longer than some milliseconds.
+const termBits = 32
+
+// calls returns the id of the stream whose Handler the reader calls in a term, 0 if
+// it calls none.
+func calls(term uint64) (id uint32) { return uint32(term >> termBits) }
+
+// ended returns the term in which a call has ended.
+func ended(term uint64) uint64 { return uint64(uint32(term)) }
+
+// enter says that the reader calls the Handler of stream id. What it returns is for
+// leave.
+func (l *lead) enter(id uint32) (term uint64) {
+	term = uint64(id)<<termBits | ended(l.term.Load()+1)
 	l.term.Store(term)
 	if !l.watched.Load() {
 		l.watch(term)
@@ -59,10 +71,10 @@ func (l *lead) enter() (term uint64) {
 
 // leave says that the call has returned, and reports whether the caller still is
 // the reader.
-func (l *lead) leave(term uint64) bool { return l.term.CompareAndSwap(term, term+1) }
+func (l *lead) leave(term uint64) bool { return l.term.CompareAndSwap(term, ended(term)) }
 
 // away reports whether the reader is in a Handler's hands: it will flush.
-func (l *lead) away() bool { return l.term.Load()&1 == 1 }
+func (l *lead) away() bool { return calls(l.term.Load()) != 0 }
 
 // flushDue reports, to the reader, whether what Handlers have written has waited
 // long enough, although more has been read that they may answer.
@@ -90,7 +102,7 @@ func (l *lead) overdue() (term uint64) {
 	defer l.mu.Unlock()
 	l.ticks.Add(1)
 	now := l.term.Load()
-	if now == l.seen && now&1 == 0 {
+	if now == l.seen && calls(now) == 0 {
 		l.watched.Store(false)
 		// A reader that has seen watched set meanwhile relies on it.
 		if now = l.term.Load(); now == l.seen {
@@ -118,7 +130,7 @@ func (c *conn) initLead() {
 // depose takes the lead from a reader that is in a call of this term, and reports
 // whether it was.
 func (c *conn) depose(term uint64) bool {
-	if !c.lead.term.CompareAndSwap(term, term+1) {
+	if !c.lead.term.CompareAndSwap(term, ended(term)) {
 		return false
 	}
 	// The new reader: it ends with the connection or when it is deposed in turn.
@@ -151,8 +163,7 @@ func (c *conn) inline(st *stream) bool {
 // the caller is not the reader any more.
 func (c *conn) push(st *stream, p []byte) error {
 	c.lead.st = st
-	term := c.lead.enter()
-	st.term.Store(term)
+	term := c.lead.enter(st.id)
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit in a Handler

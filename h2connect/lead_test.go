@@ -132,14 +132,15 @@ func TestLeadTerms(t *testing.T) {
 	c := &conn{}
 	c.lead.timer = time.NewTimer(time.Hour)
 	l := &c.lead
-	first := l.enter()
+	first := l.enter(7)
 	assert.True(t, l.away())
+	assert.EqualValues(t, 7, calls(first))
 	assert.True(t, l.leave(first))
 	assert.False(t, l.away())
-	second := l.enter()
+	second := l.enter(9)
 	assert.Zero(t, l.overdue(), "seen for the first time")
 	assert.Equal(t, second, l.overdue(), "still the same")
-	assert.True(t, l.term.CompareAndSwap(second, second+1), "deposed")
+	assert.True(t, l.term.CompareAndSwap(second, ended(second)), "deposed")
 	assert.False(t, l.leave(second))
 	assert.False(t, l.leave(first), "terms do not come again")
 	assert.True(t, l.flushDue())

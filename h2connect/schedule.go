@@ -168,6 +168,19 @@ func (s *schedule) next(bulk bool) *stream {
 	return st
 }
 
+// pass takes a turn for a socket that is in no list, while none is, and reports
+// whether it may.
+func (s *schedule) pass() bool {
+	if s.turns >= bulkTurn {
+		if !s.held && s.bulkWaits() {
+			return false
+		}
+		s.turns = 0 // nothing of bulk has waited for them
+	}
+	s.turns++
+	return true
+}
+
 // nextBulk returns the stream of bulk whose turn it is; nil if none may send.
 func (s *schedule) nextBulk() *stream {
 	if s.firsts++; s.firsts > bulkTurn {
@@ -240,18 +253,23 @@ func (c *conn) serve(st *stream) {
 	last := int(n) == pending
 	end := last && st.send.endWanted && st.send.trailer == nil
 	c.appendData(st, int(n), end)
-	c.outConn.take(int(n))
-	st.send.flow -= outdelta(n)
-	st.send.sent += n
-	c.dataSent += n
-	if !st.socket {
-		c.bulkSent()
-	}
+	c.sent(st, int(n))
 	if !last {
 		c.sched.enqueue(st)
 		return
 	}
 	st.drained(end)
+}
+
+// sent accounts for n bytes of st that have been put into a DATA frame. c.mu is held.
+func (c *conn) sent(st *stream, n int) {
+	c.outConn.take(n)
+	st.send.flow -= outdelta(n)
+	st.send.sent += int64(n)
+	c.dataSent += int64(n)
+	if !st.socket {
+		c.bulkSent()
+	}
 }
 
 // retryBlocked gives all blocked streams another turn if any of them may have a

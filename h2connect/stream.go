@@ -48,8 +48,6 @@ type stream struct {
 	send      sender
 
 	recv receiver
-
-	term atomic.Uint64 // the lead's when the reader last called the Handler
 }
 
 // An httpPart is what a stream knows of the request or response that it carries, or
@@ -108,8 +106,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	c, s := st.c, &st.send
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.begin()
-	for s.writing && s.err == nil && !s.deadline.passed() {
+	for s.outlet != nil && s.writing && s.err == nil && !s.deadline.passed() {
 		s.deadline.wait(s.cond.on(&c.mu)) // a second writer, which the contract does not allow
 	}
 	if err := st.writable(); err != nil {
@@ -119,12 +116,17 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	if total == 0 {
 		return 0, nil
 	}
+	if c.writeNow(st, header, payload) {
+		c.flush()
+		return total, nil
+	}
+	s.begin()
 	s.writing, s.header, s.payload, s.taken = true, header, payload, 0
 	c.sched.enqueue(st)
 	c.pump()
 	c.flush()
 	for s.taken < total && s.err == nil && !s.keep() && !s.deadline.passed() {
-		if term := st.term.Load(); term&1 == 1 && c.depose(term) {
+		if term := c.lead.term.Load(); calls(term) == st.id && c.depose(term) {
 			c.flush() // it is the reader who would have had to wait
 			continue
 		}

@@ -1,7 +1,6 @@
 package h2connect
 
 import (
-	"encoding/binary"
 	"runtime"
 	"time"
 
@@ -201,33 +200,49 @@ func (c *conn) writeHeaders(stream uint32, fields []hpack.HeaderField, end bool)
 	}
 }
 
-// appendData appends n bytes of what st has pending as a DATA frame, or to the
-// DATA frame of st that ends the batch: small messages that wait together
-// travel together. c.mu is held.
+// appendData appends n bytes of what st has pending as DATA. c.mu is held.
 func (c *conn) appendData(st *stream, n int, end bool) {
+	c.beginData(st, n, end)
+	c.out = st.send.take(c.out, n)
+}
+
+// beginData appends the header of a DATA frame of n bytes, or makes the DATA frame of
+// st that ends the batch so much longer: small messages that wait together travel
+// together. c.mu is held.
+func (c *conn) beginData(st *stream, n int, end bool) {
+	var flags http2.Flags
+	if end {
+		flags = http2.FlagDataEndStream
+	}
 	if c.lastData == st {
 		header := c.out[c.lastAt:]
 		length := len(header) - frameHeader
 		if length+n <= maxData {
 			putLength(header, length+n)
+			header[4] |= byte(flags)
 			c.upkeep.sentMore(n)
-			c.out = st.send.take(c.out, n)
-			if end {
-				c.out[c.lastAt+4] |= byte(http2.FlagDataEndStream)
-			}
 			return
 		}
 	}
-	var flags http2.Flags
-	if end {
-		flags = http2.FlagDataEndStream
-	}
 	c.upkeep.sent(n)
 	c.lastData, c.lastAt = st, len(c.out)
-	c.out = append(c.out, 0, 0, 0, byte(http2.FrameData), byte(flags))
-	c.out = binary.BigEndian.AppendUint32(c.out, st.id)
-	putLength(c.out[c.lastAt:], n)
-	c.out = st.send.take(c.out, n)
+	c.out = append(c.out, byte(n>>16), byte(n>>8), byte(n), byte(http2.FrameData), byte(flags),
+		byte(st.id>>24), byte(st.id>>16), byte(st.id>>8), byte(st.id))
+}
+
+// writeNow appends a socket's write as DATA if nothing is in its way, and reports
+// whether it has: nothing of this stream or of another socket's waits, the windows
+// and the batch have room, and it is not bulk's turn. c.mu is held.
+func (c *conn) writeNow(st *stream, header, payload []byte) bool {
+	s, n := &st.send, len(header)+len(payload)
+	if !st.socket || s.outlet != nil && (s.writing || s.pending() > 0) || c.sched.sockets.head != nil ||
+		len(c.out) >= batchBytes || int64(n) > min(maxData, c.outConn.window, c.outBase.window(s.flow)) || !c.sched.pass() {
+		return false
+	}
+	c.beginData(st, n, false)
+	c.out = append(append(c.out, header...), payload...)
+	c.sent(st, n)
+	return true
 }
 
 func putLength(header []byte, n int) {
