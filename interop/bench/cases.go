@@ -16,6 +16,7 @@ type benchmark struct {
 	shows      []metric
 	goals      []goal // to be reached in this case
 	most       int    // rounds that are enough; 0: as many as there are
+	apart      bool   // it is measured only when it is named
 }
 
 // A variant is a contender with a load of its own.
@@ -77,6 +78,7 @@ func benchmarks(d time.Duration) []benchmark {
 	list = append(list, ownClients(d)...)
 	list = append(list, compressed(d)...)
 	list = append(list, besideBulk(d)...)
+	list = append(list, holding())
 	for i := range list {
 		list[i].goals = append(list[i].goals, goalsOf(list[i].name)...)
 	}

@@ -106,6 +106,11 @@ var targets = []target{
 		},
 	},
 	{
+		"1,000,000 idle sockets on 10,000 HTTP/2 connections in one process of ≤ 1.8 GiB, which all answer a Ping afterwards",
+		[]string{holdingCase},
+		[]goal{{"h2 handler", memory, nil, 1.8 * (1 << 30) / 1e6}},
+	},
+	{
 		"10 active sockets among 10,000 idle ones on one HTTP/2 connection: ≤ 1.1 × the cost of 10 alone",
 		[]string{amongCase},
 		[]goal{

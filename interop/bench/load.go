@@ -36,6 +36,7 @@ const (
 	opening      kind = "open"      // sockets opened one after the other
 	idling       kind = "idle"      // sockets that do nothing
 	broadcasting kind = "broadcast" // one message to all sockets
+	holdingOn    kind = "hold"      // sockets that do nothing but answer a Ping
 )
 
 // figures are what one measurement found. Zero: it does not measure that.
@@ -80,8 +81,9 @@ func (f *figures) complete(marks map[string]usage) figures {
 		r.ServerCPU = time.Duration(float64(end.CPU-begin.CPU) / r.Count)
 		r.Allocs = float64(end.Allocs-begin.Allocs) / r.Count
 	}
-	if empty, ok := marks[markEmpty]; ok && r.Count > 0 {
-		r.Memory = float64(marks[markIdle].RSS-empty.RSS) / r.Count
+	if idle, ok := marks[markIdle]; ok && r.Count > 0 {
+		empty := marks[markEmpty] // without it the whole process counts
+		r.Memory = float64(idle.RSS-empty.RSS) / r.Count
 		r.Used = float64(marks[markUsed].RSS-empty.RSS) / r.Count
 		r.ServerCPU, r.Allocs = 0, 0
 	}
@@ -109,6 +111,8 @@ func (l load) run(ctx context.Context, c client, mark func(string) error) (figur
 		return l.idle(ctx, c, mark)
 	case broadcasting:
 		return l.broadcast(ctx, c, mark)
+	case holdingOn:
+		return l.hold(ctx, c, mark)
 	}
 	return figures{}, fmt.Errorf("no such load: %q", l.Kind)
 }

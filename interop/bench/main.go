@@ -52,7 +52,7 @@ func parseOptions() (o options, err error) {
 	flag.StringVar(&o.who, "contender", "", "measure only these contenders, separated by commas")
 	flag.BoolVar(&o.list, "list", false, "list the cases and the contenders")
 	flag.BoolVar(&o.estimate, "estimate", false, "say about how long it would take")
-	flag.StringVar(&o.from, "from", "", "measure nothing: report what this file has, which -json wrote")
+	flag.StringVar(&o.from, "from", "", "measure nothing: report what these files have, which -json wrote; separated by commas")
 	flag.StringVar(&o.json, "json", "", "write all raw results to this file, after each round")
 	flag.StringVar(&o.md, "md", "", "write the page as Markdown to this file, without plots")
 	flag.StringVar(&o.page, "page", "", "write the page and its plots to this directory")
@@ -71,7 +71,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if o.from != "" {
-		r, err := readReport(o.from, benchmarks(o.each))
+		r, err := readReports(o.from, benchmarks(o.each))
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func run(ctx context.Context) error {
 // cases returns what is to be measured.
 func (o options) cases() ([]benchmark, error) {
 	cases := slices.DeleteFunc(benchmarks(o.each), func(b benchmark) bool {
-		return o.only != "" && !slices.ContainsFunc(strings.Split(o.only, "|"), func(w string) bool { return strings.Contains(b.name, w) })
+		return o.only == "" && b.apart || o.only != "" && !slices.ContainsFunc(strings.Split(o.only, "|"), func(w string) bool { return strings.Contains(b.name, w) })
 	})
 	if o.who != "" {
 		names := strings.Split(o.who, ",")

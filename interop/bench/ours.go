@@ -76,6 +76,9 @@ func (l load) compression() *websocket.Compression {
 func ours(handle bool, l load) http.Handler {
 	o := &websocket.AcceptOptions{Limits: websocket.Limits{Message: mostRead}}
 	o.Compression = l.compression()
+	if l.Kind == holdingOn {
+		o.Limits.PingInterval = holdingInterval
+	}
 	all := &audience{load: l}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /bulk", serveBulk)

@@ -28,6 +28,7 @@ type report struct {
 
 	cases    []benchmark
 	profiles string // the directory for profiles of servers; "": none
+	apart    []*report
 }
 
 // A result is what was found for one contender, or a variant, in one case.
@@ -269,6 +270,24 @@ func (r *report) encode() ([]byte, error) {
 		b = append(b, '\n')
 	}
 	return append(b, "\t]\n}\n"...), nil
+}
+
+// readReports reads one file or several, separated by commas, as one report: the
+// first is it, and the others are runs of their own for further cases.
+func readReports(files string, cases []benchmark) (*report, error) {
+	first, rest, _ := strings.Cut(files, ",")
+	r, err := readReport(first, slices.Clone(cases))
+	if err != nil || rest == "" {
+		return r, err
+	}
+	more, err := readReports(rest, cases)
+	if err != nil {
+		return nil, err
+	}
+	r.apart = append([]*report{more}, more.apart...)
+	r.Results = append(r.Results, more.Results...)
+	r.cases = slices.DeleteFunc(slices.Clone(cases), func(b benchmark) bool { return len(r.of(&b)) == 0 })
+	return r, nil
 }
 
 // readReport reads what encode has written. Cases that are not in it are left out,

@@ -40,6 +40,7 @@ func lost(err error) {
 // wsFraming is RFC 6455's, for a client.
 type wsFraming struct {
 	got  piece
+	told func(op frame.Opcode, p []byte) // of Pings and Pongs, if not nil
 	in   frame.Receiver
 	out  frame.Sender
 	key  [4]byte
@@ -55,8 +56,11 @@ func newWSFraming(got piece) *wsFraming {
 	return f
 }
 
-func (f *wsFraming) append(b, p []byte) []byte {
-	b, err := f.out.Append(b, frame.Header{Fin: true, Opcode: frame.Binary, Key: f.key}, p)
+func (f *wsFraming) append(b, p []byte) []byte { return f.appendFrame(b, frame.Binary, p) }
+
+// appendFrame appends a frame that is not a part of another's message.
+func (f *wsFraming) appendFrame(b []byte, op frame.Opcode, p []byte) []byte {
+	b, err := f.out.Append(b, frame.Header{Fin: true, Opcode: op, Key: f.key}, p)
 	if err != nil {
 		lost(err)
 	}
@@ -79,6 +83,8 @@ func (f *wsFraming) feed(b []byte) error {
 			f.got(ev.Payload, ev.Last)
 		case ev.Opcode == frame.Close:
 			return fmt.Errorf("close frame: %q", ev.Payload)
+		case f.told != nil:
+			f.told(ev.Opcode, ev.Payload)
 		}
 	}
 	f.held = f.held[:0]

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/wsmux/websocket/frame"
 )
 
 // wireH2 is the client of HTTP/2 servers: sockets are streams. It announces windows
@@ -44,7 +46,10 @@ func (c *h2Client) open(ctx context.Context, n, conns int, got received) ([]sock
 	dials.SetLimit(dialsAtOnce)
 	var mu sync.Mutex
 	for i := range min(conns, n) {
-		if c.conns[i] != nil {
+		mu.Lock()
+		have := c.conns[i] != nil
+		mu.Unlock()
+		if have {
 			continue
 		}
 		dials.Go(func() error {
@@ -66,6 +71,7 @@ func (c *h2Client) open(ctx context.Context, n, conns int, got received) ([]sock
 			for k := i; k < n; k += conns {
 				s := &h2Socket{conn: c.conns[i]}
 				s.framing = newWSFraming(func(p []byte, last bool) { got(first+k, p, last) })
+				s.framing.told = s.told
 				sockets[k] = s
 				share = append(share, s)
 			}
@@ -120,6 +126,7 @@ type h2Socket struct {
 	window  int64
 	queued  []byte
 	blocked bool
+	pong    func(p []byte)
 }
 
 func dialH2(ctx context.Context, t task) (*h2Conn, error) {
@@ -213,19 +220,43 @@ func (c *h2Conn) request() {
 	c.out = append(c.out, c.fields.Bytes()...)
 }
 
-func (s *h2Socket) send(p []byte) error {
+func (s *h2Socket) send(p []byte) error { return s.sendFrame(frame.Binary, p) }
+
+// ping implements pinger.
+func (s *h2Socket) ping(p []byte, pong func(p []byte)) error {
+	s.conn.mu.Lock()
+	s.pong = pong
+	s.conn.mu.Unlock()
+	return s.sendFrame(frame.Ping, p)
+}
+
+// told takes the server's Pings and Pongs.
+func (s *h2Socket) told(op frame.Opcode, p []byte) {
+	if op == frame.Ping {
+		s.sendFrame(frame.Pong, p)
+		return
+	}
+	s.conn.mu.Lock()
+	pong := s.pong
+	s.conn.mu.Unlock()
+	if pong != nil {
+		pong(p)
+	}
+}
+
+func (s *h2Socket) sendFrame(op frame.Opcode, p []byte) error {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if most := int64(len(p) + 14); len(s.queued) == 0 && most <= min(h2FrameSize, s.window, c.window) {
 		at := len(c.out)
-		c.out = s.framing.append(appendFrame(c.out, http2.FrameData, 0, s.id, 0), p)
+		c.out = s.framing.appendFrame(appendFrame(c.out, http2.FrameData, 0, s.id, 0), op, p)
 		size := len(c.out) - at - h2HeaderSize
 		c.out[at], c.out[at+1], c.out[at+2] = byte(size>>16), byte(size>>8), byte(size)
 		s.window -= int64(size)
 		c.window -= int64(size)
 	} else {
-		s.queued = s.framing.append(s.queued, p)
+		s.queued = s.framing.appendFrame(s.queued, op, p)
 		c.pump(s)
 	}
 	c.flush()
