@@ -338,13 +338,13 @@ func (c *Conn) takeLater(s laterWriter, h frame.Header, e *preparedFrame, m *Pre
 	if !taken {
 		return nil, false
 	}
-	c.counts().bytesWritten.add(len(p))
-	c.counts().framesWritten.add(1)
+	c.outbound().written.bytes.add(len(p))
+	c.outbound().written.frames.add(1)
 	if h.RSV1 {
 		c.counts().compressedWritten.add(len(e.payload))
 		c.counts().deflatedWritten.add(len(m.payload))
 	}
-	if c.outbound().pong.pending.Load() {
+	if c.outbound().pongDue.Load() {
 		go c.unlockLater(h) // a pong goes out with it; ends with that
 	} else {
 		c.unlockLater(h)

@@ -187,7 +187,7 @@ func (c *Conn) awaitPeer(ctx context.Context) error {
 func (c *Conn) discard(ctx context.Context) {
 	in := c.in
 	in.detach()
-	in.ahead, in.aheadBytes, in.piece, in.partial = nil, 0, nil, nil
+	in.ahead, in.aheadBytes, in.piece, in.gathered = nil, 0, nil, nil
 	for {
 		if over, _ := c.isOverNow(); over {
 			return

@@ -47,17 +47,18 @@ type Conn struct {
 	reading       gate     // guards in, and the right to call stream.Read
 	in            *inbound // nil before the first byte, unless somebody reads
 	readInterrupt atomic.Pointer[interrupt]
-	readLimit     atomic.Int64                       // Limits.Message as SetReadLimit left it
-	yield         atomic.Pointer[context.CancelFunc] // asks those who hold the reading gate for a control frame's sake for it
+	readLimit     atomic.Int64 // Limits.Message as SetReadLimit left it
 	handling      atomic.Pointer[handling]
 
 	output gate                     // guards most of out, and the right to call stream.Write
 	out    atomic.Pointer[outbound] // nil before the first frame
 
+	err   atomic.Pointer[CloseError] // how the Conn ended, for every method
 	alive keepAlive
-	count atomic.Pointer[counters] // nil before the first byte
+	read  atomic.Pointer[traffic] // in.published; nil before the first byte
+	count atomic.Pointer[counters]
 
-	err atomic.Pointer[CloseError] // how the Conn ended, for every method
+	yield atomic.Pointer[context.CancelFunc] // asks those who hold the reading gate for a control frame's sake for it
 
 	mu        sync.Mutex
 	isOver    bool // nothing more is expected of the peer
@@ -71,7 +72,9 @@ type Conn struct {
 }
 
 // An idle Conn is small: what it needs to read, to write and to end is in parts of
-// its own, which are made when they are needed first.
+// its own, which are made when they are needed first. And as of many sockets each
+// finds its memory cold, what every message needs stands at the beginning of its
+// part, close together.
 
 // An ending is the part of a Conn that has to do with its end. Conn.mu guards it.
 type ending struct {
@@ -100,7 +103,8 @@ func New(s Stream, p Params) *Conn {
 	if len(p.Buffered) > 0 {
 		c.in = c.newInbound()
 		c.in.buf = append([]byte(nil), p.Buffered...)
-		c.in.w, c.in.used = len(p.Buffered), true
+		c.in.w = len(p.Buffered)
+		c.useInput()
 	}
 	c.startKeepAlive()
 	return c

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket/frame"
@@ -24,16 +23,16 @@ func (c *Conn) handleControl(ctx context.Context, ev frame.Event) error {
 		}
 		return c.peerClosed(ctx, code, reason)
 	}
-	if !c.in.control.take() {
+	if l := &c.set.limits; !c.in.control.take(l.ControlBurst, l.ControlRate) {
 		return c.breach(controlFlood{frame.Error{Code: StatusPolicyViolation, Rule: errControlFlood.Error()}})
 	}
 	if ev.Opcode == frame.Pong {
 		if !c.outbound().pings.answered(ev.Payload) {
-			c.in.count.pongs++
+			c.counts().pongs.add(1)
 		}
 		return nil
 	}
-	c.outbound().pong.set(ev.Payload)
+	c.outbound().setPong(ev.Payload)
 	if c.output.tryLock() {
 		c.sendPong(ctx)
 	}
@@ -90,24 +89,22 @@ func (e controlFlood) Error() string   { return e.rule.Error() }
 func (e controlFlood) Limit() string   { return "ControlBurst" }
 func (e controlFlood) Unwrap() []error { return []error{&e.rule, errControlFlood} }
 
-// A bucket limits a rate: it holds burst tokens at most and gains rate a second.
+// A bucket limits a rate.
 type bucket struct {
-	tokens, burst, rate float64
-	at                  time.Duration // when tokens was right
-	off                 bool
+	tokens float64
+	at     time.Duration // when tokens was right
 }
 
-func (b *bucket) init(burst, rate int) {
-	*b = bucket{burst: float64(burst), rate: float64(rate), tokens: float64(burst), off: burst < 0 || rate < 0, at: clock()}
-}
+func (b *bucket) init(burst int) { *b = bucket{tokens: float64(burst), at: clock()} }
 
-// take takes a token and reports whether there was one.
-func (b *bucket) take() bool {
-	if b.off {
+// take takes a token and reports whether there was one. The bucket holds burst tokens
+// at most and gains rate a second; with one of them negative there always is one.
+func (b *bucket) take(burst, rate int) bool {
+	if burst < 0 || rate < 0 {
 		return true
 	}
 	now := clock()
-	b.tokens = min(b.burst, b.tokens+b.rate*(now-b.at).Seconds())
+	b.tokens = min(float64(burst), b.tokens+float64(rate)*(now-b.at).Seconds())
 	b.at = now
 	if b.tokens < 1 {
 		return false
@@ -125,26 +122,25 @@ func (b *bucket) take() bool {
 // Ping is answered at once when nothing is being written, and memory stays flat
 // when the peer does not read.
 type pendingPong struct {
-	pending atomic.Bool // guarded by mu for writing
-	mu      sync.Mutex
-	payload []byte // as much memory as the Pings of this peer have needed
+	mu      sync.Mutex // guards outbound.pongDue for writing too: whether there is one
+	payload []byte     // as much memory as the Pings of this peer have needed
 }
 
-func (p *pendingPong) set(payload []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.payload = append(p.payload[:0], payload...)
-	p.pending.Store(true)
+func (o *outbound) setPong(payload []byte) {
+	o.pong.mu.Lock()
+	defer o.pong.mu.Unlock()
+	o.pong.payload = append(o.pong.payload[:0], payload...)
+	o.pongDue.Store(true)
 }
 
-// take appends the payload to b and reports whether there was one.
-func (p *pendingPong) take(b []byte) ([]byte, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.pending.Swap(false) {
+// takePong appends the pong's payload to b and reports whether there was one.
+func (o *outbound) takePong(b []byte) ([]byte, bool) {
+	o.pong.mu.Lock()
+	defer o.pong.mu.Unlock()
+	if !o.pongDue.Swap(false) {
 		return b, false
 	}
-	return append(b, p.payload...), true
+	return append(b, o.pong.payload...), true
 }
 
 // pingSize is the number of random bytes in a Ping of ours. A peer cannot answer

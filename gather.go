@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"math/bits"
-	"slices"
 	"sync"
 )
 
@@ -89,12 +88,15 @@ func (g *gathering) release() {
 	}
 }
 
-// kept returns the message in memory that is the caller's.
-func (g *gathering) kept() []byte {
+// kept returns the message in memory that is the caller's: in buf if it fits.
+func (g *gathering) kept(buf []byte) []byte {
 	if g.pooled == nil {
 		return g.p
 	}
-	p := slices.Clone(g.p)
+	if len(g.p) > cap(buf) {
+		buf = nil
+	}
+	p := append(buf[:0], g.p...)
 	g.release()
 	return p
 }
@@ -111,21 +113,23 @@ func (g *gathering) buffer() *[]byte {
 // usualSize returns inbound.usual for a message of n bytes.
 func usualSize(n int) uint8 { return uint8(min(bits.Len(uint(max(n, 1)-1)), largestBuffer)) }
 
-// gather puts the next message together, behind what is in g already. Should that
-// fail, what has come is kept for the next read.
+// gather puts the next message together. Should that fail, what has come is kept for
+// the next read.
 func (c *Conn) gather(ctx context.Context, g *gathering) (MessageType, error) {
 	in := c.in
-	g.p = append(g.p, in.partial...)
-	in.partial = nil
+	if in.gathered != nil {
+		g.p, g.pooled, in.gathered = *in.gathered, in.gathered, nil
+	}
 	for {
 		if rest := in.directNext(); rest > 0 {
 			g.makeRoom(0, rest, in.usual)
 		}
 		if err := c.nextPiece(ctx, &g.p); err != nil {
-			if in.open {
-				in.partial = slices.Clone(g.p)
+			if in.open && len(g.p) > 0 {
+				in.gathered = g.buffer()
+			} else {
+				g.release()
 			}
-			g.release()
 			return 0, err
 		}
 		if err := c.takePiece(g); err != nil {
@@ -137,6 +141,16 @@ func (c *Conn) gather(ctx context.Context, g *gathering) (MessageType, error) {
 			return in.messageType, c.endMessage()
 		}
 	}
+}
+
+// takeGathered takes what fits into p of what a read that was given up has gathered.
+func (in *inbound) takeGathered(p []byte) int {
+	rest := *in.gathered
+	n := copy(p, rest)
+	if *in.gathered = rest[n:]; n == len(rest) {
+		in.gathered = nil
+	}
+	return n
 }
 
 // takePiece moves in.piece behind what has come of its message, inflated if the

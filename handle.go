@@ -125,19 +125,20 @@ type handling struct {
 // only when something has arrived.
 func (x *handling) loop() {
 	defer x.close()
+	c, h := x.conn, x.handler
 	for {
-		t, b, err := x.next()
+		t, b, err := c.nextMessage()
 		if err != nil {
 			return
 		}
-		x.call(t, *b)
+		c.callHandler(h, t, *b)
 		putMessageBuffer(b)
 	}
 }
 
-// next returns the next message, in a message buffer.
-func (x *handling) next() (MessageType, *[]byte, error) {
-	c, ctx := x.conn, context.Background()
+// nextMessage returns the next message, in a message buffer.
+func (c *Conn) nextMessage() (MessageType, *[]byte, error) {
+	ctx := context.Background()
 	if ce := c.err.Load(); c.closedHere(ce) {
 		return 0, nil, ce
 	}
@@ -166,15 +167,15 @@ func (x *handling) next() (MessageType, *[]byte, error) {
 	return t, g.buffer(), nil
 }
 
-// call calls OnMessage. If that panics the socket ends.
-func (x *handling) call(t MessageType, p []byte) {
+// callHandler calls OnMessage. If that panics the socket ends.
+func (c *Conn) callHandler(h Handler, t MessageType, p []byte) {
 	returned := false
 	defer func() {
 		if !returned {
-			x.conn.panicked(recover())
+			c.panicked(recover())
 		}
 	}()
-	x.handler.OnMessage(x.conn, t, p)
+	h.OnMessage(c, t, p)
 	returned = true
 }
 

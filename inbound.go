@@ -34,35 +34,38 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 
 // inbound is what the holder of the reading gate owns.
 type inbound struct {
-	recv    frame.Receiver
-	control bucket // inbound Ping and Pong frames
-	count   readCount
-	times   readTimes
+	buf        []byte                // received bytes; buf[r:w] are not parsed yet
+	pooled     *[readBufferSize]byte // what buf came from, nil if it is not from the pool
+	r, w       int
+	count      struct{ frames, bytes int64 }
+	times      readTimes
+	aheadBytes int32
+	err        error // came with the last bytes of buf
 
-	buf    []byte                // received bytes; buf[r:w] are not parsed yet
-	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
-	r, w   int
-	err    error // came with the last bytes of buf
-	lent   bool  // an OnMessage that runs may be looking at buf's memory
-	used   bool  // something has come: it is not given up while nothing is in it
-	open   bool  // the message being read by the application has begun and not been read to its end
-	last   bool  // piece ends it
-	usual  uint8 // the last message that was gathered had at most 1<<usual bytes
-
-	ahead      []part // parsed before the application asked
-	aheadBytes int
+	lent  bool  // an OnMessage that runs may be looking at buf's memory
+	used  bool  // something has come: it is not given up while nothing is in it
+	usual uint8 // the last message that was gathered had at most 1<<usual bytes
 
 	// The message being read by the application.
+	open        bool // it has begun and not been read to its end
+	last        bool // piece ends it
 	compressed  bool
 	messageType MessageType
-	piece       []byte // received, not consumed yet; may alias buf
-	size        int64  // inflated bytes so far
-	limit       int64  // Limits.Message when it began
 	text        frame.UTF8
-	inflater    *deflate.Inflater
-	partial     []byte         // what a Read gathered before its context ended
-	message     *[]byte        // what handling has gathered of it
 	reader      *messageReader // the Reader that has begun to hand it out, if any
+
+	ahead     []part // parsed before the application asked
+	recv      frame.Receiver
+	published traffic // what is known of count
+
+	// More of the message.
+	piece    []byte  // received, not consumed yet; may alias buf
+	size     int64   // inflated bytes so far
+	limit    int64   // Limits.Message when it began
+	gathered *[]byte // what has come of it and was not handed out, in a message buffer; or nil
+	inflater *deflate.Inflater
+
+	control bucket // inbound Ping and Pong frames
 }
 
 // A part is a piece of a data message, parsed.
@@ -139,6 +142,12 @@ func (c *Conn) needInput() {
 	}
 }
 
+// useInput is called when something has come.
+func (c *Conn) useInput() {
+	c.in.used = true
+	c.read.Store(&c.in.published)
+}
+
 var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 
 func (c *Conn) newInbound() *inbound {
@@ -155,7 +164,7 @@ func (c *Conn) newInbound() *inbound {
 		MaxFragments:      limits.Fragments,
 		MaxEmptyFragments: limits.EmptyFragments,
 	}
-	in.control.init(limits.ControlBurst, limits.ControlRate)
+	in.control.init(limits.ControlBurst)
 	return in
 }
 
@@ -210,7 +219,7 @@ func (c *Conn) nextPart(ctx context.Context) (part, error) {
 	if len(in.ahead) > 0 {
 		p := in.ahead[0]
 		in.ahead = in.ahead[1:]
-		in.aheadBytes -= len(p.payload)
+		in.aheadBytes -= int32(len(p.payload))
 		if len(in.ahead) == 0 {
 			in.ahead = nil
 		}
@@ -265,23 +274,17 @@ func (c *Conn) parse(ctx context.Context) (part, bool, error) {
 
 func (c *Conn) takeControl(ctx context.Context, ev frame.Event) error {
 	c.in.count.frames++
-	c.in.count.others++
+	c.countOther()
 	return c.handleControl(ctx, ev)
 }
 
 func (c *Conn) takePart(ev frame.Event) part {
-	n := &c.in.count
-	if ev.FrameStart {
-		n.frames++
-		n.others++
-	}
-	if ev.Last {
-		n.others--
-	}
+	in := c.in
+	c.countPart(&ev)
 	if ev.Compressed {
-		n.compressed += int64(len(ev.Payload))
+		c.counts().compressedRead.add(len(ev.Payload))
 	}
-	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, c.in.recv.MaxMessage, ev.Payload}
+	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, in.recv.MaxMessage, ev.Payload}
 }
 
 // fill reads from the stream into the buffer, behind what is not parsed yet.
@@ -487,7 +490,7 @@ func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
 func (in *inbound) keep(p part) {
 	p.payload = slices.Clone(p.payload)
 	in.ahead = append(in.ahead, p)
-	in.aheadBytes += len(p.payload)
+	in.aheadBytes += int32(len(p.payload))
 }
 
 func (in *inbound) aheadFull() bool {

@@ -15,16 +15,15 @@ var longAgo = time.Unix(1, 0)
 // with the context between calls, so that a loop that passes the same context
 // pays for the registration once, and two atomic operations for each call.
 type interrupt struct {
-	stream Stream
-	write  bool // whose deadline: that of Write, or of Read
-
 	current <-chan struct{} // of the context registered; of the one who calls begin
 	state   atomic.Int32
 
 	mu       sync.Mutex
+	released bool
+	write    bool // whose deadline: that of Write, or of Read
+	stream   Stream
 	done     <-chan struct{} // current, for fire
 	stop     func() bool     // ends the registration
-	released bool
 }
 
 // The states of an interrupt. Between begin and end it is active, or has fired:

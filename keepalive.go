@@ -32,8 +32,8 @@ const (
 
 // readTimes is the reader's part of keepAlive, guarded by the reading gate.
 type readTimes struct {
-	quick int // reads in a row that came within busyGap
-	skip  int // reads not to be timed
+	quick int16 // reads in a row that came within busyGap
+	skip  int16 // reads not to be timed
 }
 
 // received notes that bytes have arrived.
@@ -49,7 +49,7 @@ func (k *keepAlive) received(t *readTimes) {
 	now := clock()
 	if last == unheard || now-time.Duration(last) > busyGap {
 		t.quick = 0
-	} else if t.quick++; t.quick >= busyReads {
+	} else if t.quick = min(t.quick+1, busyReads); t.quick == busyReads {
 		t.skip = busySkip - 1
 	}
 	k.last.Store(int64(now))

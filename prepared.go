@@ -127,7 +127,7 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, c.outbound().sender)
 	}
-	c.counts().framesWritten.add(1)
+	c.outbound().written.frames.add(1)
 	if h.RSV1 {
 		c.counts().compressedWritten.add(len(e.payload))
 	}

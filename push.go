@@ -217,7 +217,7 @@ func (x *handling) deliver(t MessageType, p []byte, b *[]byte, lent bool) {
 	x.conn.in.lent = lent
 	x.owed = true // should OnMessage end the goroutine
 	x.conn.reading.unlock()
-	x.call(t, p)
+	x.conn.callHandler(x.handler, t, p)
 	x.owed = false
 	if b != nil {
 		putMessageBuffer(b)
@@ -251,16 +251,14 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 			}
 		}
 		var g gathering
-		if in.message != nil {
-			g.p, g.pooled, in.message = *in.message, in.message, nil
-		} else {
-			g.p, in.partial = in.partial, nil
+		if in.gathered != nil {
+			g.p, g.pooled, in.gathered = *in.gathered, in.gathered, nil
 		}
 		if err := c.takePiece(&g); err != nil {
 			return 0, nil, nil, err
 		}
 		if b = g.buffer(); !in.last {
-			in.message = b
+			in.gathered = b
 			continue
 		}
 		in.usual = usualSize(len(*b))
@@ -315,7 +313,9 @@ const pushPause = 50 * time.Millisecond
 // received accounts for n bytes read from the stream.
 func (c *Conn) received(n int) {
 	in := c.in
-	in.used = true
+	if !in.used {
+		c.useInput()
+	}
 	in.count.bytes += int64(n)
 	c.alive.received(&in.times)
 }

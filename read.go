@@ -70,15 +70,18 @@ func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte
 			return 0, nil, err
 		}
 	}
-	if t, p, ok, err := c.readFrame(ctx); ok || err != nil {
-		return t, append(buf[:0], p...), err
+	t, p, ok, err := c.readFrame(ctx)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case ok:
+		return t, append(buf[:0], p...), nil
 	}
 	g := gathering{p: buf[:0], keep: true}
-	t, err := c.gather(ctx, &g)
-	if err != nil {
+	if t, err = c.gather(ctx, &g); err != nil {
 		return 0, nil, err
 	}
-	return t, g.kept(), nil
+	return t, g.kept(buf), nil
 }
 
 // readFrame is the short way for the common case: an uncompressed message in one
@@ -185,9 +188,8 @@ func (r *messageReader) Read(p []byte) (int, error) {
 func (c *Conn) readPiece(ctx context.Context, p []byte) (int, error) {
 	in := c.in
 	for {
-		if n := copy(p, in.partial); n > 0 {
-			in.partial = in.partial[n:]
-			return n, nil
+		if in.gathered != nil {
+			return in.takeGathered(p), nil
 		}
 		dst, done := p[:0:len(p)], false
 		var err error
@@ -289,9 +291,7 @@ func (c *Conn) readDirect(ctx context.Context, dst *[]byte, rest int64) error {
 	got := len(ev.Payload)
 	*dst = d[:len(d)+got]
 	in.piece, in.last = nil, ev.Last
-	if ev.Last {
-		in.count.others--
-	}
+	c.countPart(&ev)
 	if got < n { // bad UTF-8 behind it
 		_, _, err := in.recv.Next(room[got:n])
 		return c.breach(err)
@@ -312,7 +312,7 @@ func (c *Conn) skipRest(ctx context.Context) error {
 	}
 	scratch := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(scratch)
-	in.partial = nil
+	in.gathered = nil
 	for {
 		_, err := c.readPiece(ctx, scratch[:])
 		if err == io.EOF {
@@ -365,7 +365,7 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	in.piece = in.piece[n:]
 	fresh := dst[before:]
 	in.size += int64(len(fresh))
-	in.count.inflated += int64(len(fresh))
+	c.counts().inflatedRead.add(len(fresh))
 	if limit > 0 && in.size > limit {
 		return dst[:before], false, c.breach(&frame.Error{Code: StatusMessageTooBig, Rule: "message too big after inflating"})
 	}

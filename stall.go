@@ -16,16 +16,14 @@ const stallSteps = 30
 // A write that starts the timer is caught exactly at the limit; one that finds
 // it running, up to a thirtieth later.
 type stallWatch struct {
-	conn *Conn
-
-	armed atomic.Bool // the timer runs
-
+	armed    atomic.Bool // the timer runs
 	mu       sync.Mutex
+	released bool
+	conn     *Conn
 	timer    *time.Timer
 	seen     int64         // what written was
 	still    time.Duration // for how long it has not changed, as far as is known
 	wait     time.Duration // what the timer was set to
-	released bool
 }
 
 // limit returns Limits.WriteStall; negative means no watch.
@@ -34,7 +32,7 @@ func (s *stallWatch) limit() time.Duration { return s.conn.set.limits.WriteStall
 func (s *stallWatch) writing() bool { return s.conn.output.held() }
 
 // written returns how many bytes the stream has taken.
-func (s *stallWatch) written() int64 { return s.conn.counts().bytesWritten.n.Load() }
+func (s *stallWatch) written() int64 { return s.conn.outbound().written.bytes.n.Load() }
 
 // begin says that a call begins that has to make progress.
 func (s *stallWatch) begin() {

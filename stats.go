@@ -3,6 +3,8 @@ package websocket
 import (
 	"runtime"
 	"sync/atomic"
+
+	"github.com/wsmux/websocket/frame"
 )
 
 // Stats counts what a [Conn] has read and written since it began. Reads count
@@ -24,16 +26,17 @@ type Stats struct {
 	PongsIgnored int64
 }
 
-// counters are the statistics in the making. Those about writing belong to the
-// holder of the output gate, or for deflated of the message gate; those about
-// reading to the holder of the reading gate, who counts in inbound.count and
-// publishes before it waits for the stream; what the gate's holder has not
-// published Stats does. Any goroutine may load them.
+// A traffic is what is counted with every message. Its writer is the holder of the
+// gate of its direction; any goroutine may load it. Who reads counts in inbound.count
+// and publishes before it waits for the stream; what it has not published Stats does.
+type traffic struct{ frames, bytes counter }
+
+// counters are what is counted beside that, made when they are needed first. Those
+// about writing belong to the holder of the output gate, or for deflated of the message
+// gate; those about reading to the holder of the reading gate.
 type counters struct {
-	framesWritten, othersWritten        counter // others: frames that end no data message
-	bytesWritten                        counter
+	othersRead, othersWritten           counter // frames that end no data message
 	compressedWritten, deflatedWritten  counter
-	framesRead, othersRead, bytesRead   counter
 	compressedRead, inflatedRead, pongs counter
 }
 
@@ -49,9 +52,21 @@ func (c *counter) set(n int64) {
 	}
 }
 
-// readCount is what the holder of the reading gate counts.
-type readCount struct {
-	frames, others, bytes, compressed, inflated, pongs int64
+// countPart counts the frame of a piece of a data message with its last piece.
+func (c *Conn) countPart(ev *frame.Event) {
+	if c.in.recv.Remaining() > 0 {
+		return
+	}
+	c.in.count.frames++
+	if !ev.Last {
+		c.countOther()
+	}
+}
+
+// countOther notes that the frame just counted ends no data message.
+func (c *Conn) countOther() {
+	c.publishRead()
+	c.counts().othersRead.add(1)
 }
 
 // counts returns c.count, which it makes if need be.
@@ -66,17 +81,9 @@ func (c *Conn) counts() *counters {
 // publishRead makes what was counted visible to Stats. The caller holds the reading
 // gate.
 func (c *Conn) publishRead() {
-	r := &c.in.count
-	if r.bytes == 0 && r.frames == 0 {
-		return
-	}
-	n := c.counts()
-	n.framesRead.set(r.frames)
-	n.bytesRead.set(r.bytes)
-	n.othersRead.set(r.others)
-	n.compressedRead.set(r.compressed)
-	n.inflatedRead.set(r.inflated)
-	n.pongs.set(r.pongs)
+	in := c.in
+	in.published.frames.set(in.count.frames)
+	in.published.bytes.set(in.count.bytes)
 }
 
 // statsTries is how often Stats looks whether the reading gate is free.
@@ -100,22 +107,20 @@ func (c *Conn) Stats() Stats {
 	for try := 0; !c.publishHere() && c.handling.Load() != nil && try < statsTries; try++ {
 		runtime.Gosched() // a handled socket's messages are parsed without publishing
 	}
-	n := c.count.Load()
-	if n == nil {
-		return Stats{}
+	var s Stats
+	if n := c.read.Load(); n != nil {
+		s.FramesRead, s.BytesRead = n.frames.n.Load(), n.bytes.n.Load()
 	}
-	s := Stats{
-		FramesRead:        n.framesRead.n.Load(),
-		FramesWritten:     n.framesWritten.n.Load(),
-		BytesRead:         n.bytesRead.n.Load(),
-		BytesWritten:      n.bytesWritten.n.Load(),
-		CompressedRead:    n.compressedRead.n.Load(),
-		CompressedWritten: n.compressedWritten.n.Load(),
-		InflatedRead:      n.inflatedRead.n.Load(),
-		DeflatedWritten:   n.deflatedWritten.n.Load(),
-		PongsIgnored:      n.pongs.n.Load(),
+	if o := c.out.Load(); o != nil {
+		s.FramesWritten, s.BytesWritten = o.written.frames.n.Load(), o.written.bytes.n.Load()
 	}
-	s.MessagesRead = max(0, s.FramesRead-n.othersRead.n.Load())
-	s.MessagesWritten = max(0, s.FramesWritten-n.othersWritten.n.Load())
+	s.MessagesRead, s.MessagesWritten = s.FramesRead, s.FramesWritten
+	if n := c.count.Load(); n != nil {
+		s.MessagesRead = max(0, s.FramesRead-n.othersRead.n.Load())
+		s.MessagesWritten = max(0, s.FramesWritten-n.othersWritten.n.Load())
+		s.CompressedRead, s.CompressedWritten = n.compressedRead.n.Load(), n.compressedWritten.n.Load()
+		s.InflatedRead, s.DeflatedWritten = n.inflatedRead.n.Load(), n.deflatedWritten.n.Load()
+		s.PongsIgnored = n.pongs.n.Load()
+	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/wsmux/websocket/frame"
@@ -32,27 +33,28 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte)
 // outbound is the part of a Conn that writes. What is not said to be anybody's else
 // belongs to the holder of the output gate.
 type outbound struct {
-	conn    *Conn
-	buffers buffersWriter // the stream, if it is one
+	err       *CloseError // why writing failed, for later writes
+	sender    frame.Sender
+	streaming bool // a Writer holds the message gate
+	twice     bool // the stream is a buffersWriter
+	written   traffic
+	header    [frame.MaxHeaderSize]byte
+	pongDue   atomic.Bool
+	stall     stallWatch
 
+	pong     pendingPong
+	conn     *Conn
 	message  gate // held over a data message; guards deflater
 	deflater *deflate.Deflater
+	left     int8        // how many of keys are unused
+	keys     *[64]byte   // random bytes for a client's masking keys; nil before the first
 	later    *laterQueue // of Broadcast; nil before the first; guarded by Conn.mu
 
 	interrupt interrupt
-	stall     stallWatch
 
-	pong         pendingPong
 	ponging      chan struct{} // closed when sendPong need not wait any more; guarded by Conn.mu
 	pings        pings
 	awaitingPong gate // held by the one Ping that may read ahead
-
-	sender    frame.Sender
-	streaming bool        // a Writer holds the message gate
-	err       *CloseError // why writing failed, for later writes
-	header    [frame.MaxHeaderSize]byte
-	keys      *[64]byte // random bytes for a client's masking keys; nil before the first
-	left      int       // how many of keys are unused
 }
 
 // outbound returns c.out, which it makes if need be.
@@ -74,7 +76,7 @@ func (c *Conn) makeOutbound() *outbound {
 		side = frame.Client
 	}
 	o := &outbound{conn: c, sender: frame.Sender{Side: side, Deflate: c.set.deflate != nil}}
-	o.buffers, _ = c.stream.(buffersWriter)
+	_, o.twice = c.stream.(buffersWriter)
 	o.interrupt.stream, o.interrupt.write, o.interrupt.released = c.stream, true, c.isGone
 	o.stall.conn, o.stall.released = c, c.isGone
 	c.out.Store(o)
@@ -99,11 +101,11 @@ func (o *outbound) key() (key [4]byte) {
 			o.keys = new([64]byte)
 		}
 		rand.Read(o.keys[:])
-		o.left = len(o.keys)
+		o.left = int8(len(o.keys))
 	}
-	o.left -= len(key)
+	o.left -= int8(len(key))
 	copy(key[:], o.keys[o.left:])
-	clear(o.keys[o.left : o.left+len(key)])
+	clear(o.keys[o.left : int(o.left)+len(key)])
 	return key
 }
 
@@ -297,11 +299,11 @@ func (c *Conn) lockOutput(ctx context.Context) error {
 // due while it was held.
 func (c *Conn) unlockOutput() {
 	for {
-		if c.outbound().pong.pending.Load() && c.outbound().err == nil && c.err.Load() == nil {
+		if c.outbound().pongDue.Load() && c.outbound().err == nil && c.err.Load() == nil {
 			c.writePong()
 		}
 		c.output.unlock()
-		if !c.outbound().pong.pending.Load() || c.err.Load() != nil || !c.output.tryLock() {
+		if !c.outbound().pongDue.Load() || c.err.Load() != nil || !c.output.tryLock() {
 			return
 		}
 		if c.outbound().err != nil {
@@ -313,7 +315,7 @@ func (c *Conn) unlockOutput() {
 
 func (c *Conn) writePong() {
 	var b [frame.MaxControlPayload]byte
-	if p, ok := c.outbound().pong.take(b[:0]); ok {
+	if p, ok := c.outbound().takePong(b[:0]); ok {
 		c.writeFrame(context.Background(), frame.Header{Fin: true, Opcode: frame.Pong}, p)
 	}
 }
@@ -355,7 +357,7 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	switch {
 	case c.set.client:
 		n, err = c.writeMasked(ctx, header, p, h.Key)
-	case c.outbound().buffers == nil && len(p) <= joined:
+	case !c.outbound().twice && len(p) <= joined:
 		b := writeBuffers.Get().(*[writeBufferSize]byte)
 		n, err = c.writeStream(ctx, append(append(b[:0], header...), p...), nil)
 		writeBuffers.Put(b)
@@ -367,7 +369,7 @@ func (c *Conn) writeFrame(ctx context.Context, h frame.Header, p []byte) error {
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, before)
 	}
-	c.counts().framesWritten.add(1)
+	c.outbound().written.frames.add(1)
 	if !h.Fin || h.Opcode.IsControl() {
 		c.counts().othersWritten.add(1)
 	}
@@ -412,8 +414,8 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 		defer o.interrupt.end()
 	}
 	o.stall.begin()
-	if o.buffers != nil && len(b) > 0 {
-		n, err = o.buffers.WriteBuffers(a, b)
+	if o.twice && len(b) > 0 {
+		n, err = c.stream.(buffersWriter).WriteBuffers(a, b)
 	} else {
 		var m int
 		m, err = c.stream.Write(a)
@@ -423,7 +425,7 @@ func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error
 			n += int64(m)
 		}
 	}
-	c.counts().bytesWritten.add(int(n))
+	o.written.bytes.add(int(n))
 	return n, err
 }
 

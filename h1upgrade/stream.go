@@ -26,22 +26,22 @@ const recordSize = 16 << 10
 
 // A stream is a connection of its own as a [websocket.Stream].
 type stream struct {
-	conn  net.Conn   // what is read and written
-	chain []net.Conn // conn, and what it wraps, to the innermost
-	state *tls.ConnectionState
-	alert bool // conn's CloseWrite writes, as TLS does
+	conn net.Conn // what is read and written
+
+	// Conn's CloseWrite writes, as TLS does; it takes several buffers in one call;
+	// CloseWrite had to close both directions; Close or Abort was called; or
+	// one of them or CloseWrite was.
+	alert, vectored           bool
+	whole, ended, outputEnded atomic.Bool
 
 	first [64]byte // the reader's: a short message, or what a longer one begins with
 
-	// vectored says that conn takes several buffers in one call. Then buffers
-	// and parts are the writer's, kept to save it two allocations.
-	vectored bool
-	buffers  net.Buffers
-	parts    [2][]byte
+	chain []net.Conn // conn, and what it wraps, to the innermost
+	state *tls.ConnectionState
 
-	outputEnded atomic.Bool // CloseWrite, Close or Abort was called
-	whole       atomic.Bool // CloseWrite had to close both directions
-	ended       atomic.Bool // Close or Abort was called
+	// The writer's if conn is vectored, kept to save it two allocations.
+	buffers net.Buffers
+	parts   [2][]byte
 }
 
 var _ websocket.Stream = (*stream)(nil)
