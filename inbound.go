@@ -97,9 +97,13 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if c.handling.Load() != nil {
 		return errHandled
 	}
-	if !c.lockInput(ctx, nil) {
+	if c.lockInput(ctx, nil) {
+		return nil
+	}
+	if !c.knowsEnd() {
 		return ctx.Err()
 	}
+	c.lockInput(context.WithoutCancel(ctx), nil) // whoever reads finds the end
 	return nil
 }
 

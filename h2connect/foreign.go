@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
 	"github.com/wsmux/websocket/internal/sockets"
+	"golang.org/x/net/http2"
 )
 
 // A foreign stream is a socket's stream under an HTTP/2 server that is not ours:
@@ -37,6 +39,9 @@ type foreign struct {
 	rc       *http.ResponseController
 	body     io.ReadCloser
 	done     <-chan struct{} // the handler has returned, or the stream has ended
+	bodyOver chan struct{}   // readLoop has ended
+	ended    chan struct{}   // it is known how the stream has ended
+	byPeer   bool            // that was the peer, or the network; written before ended is closed
 	local    net.Addr
 	remote   net.Addr
 	tlsState *tls.ConnectionState
@@ -46,6 +51,7 @@ type foreign struct {
 	in       buffer
 	inErr    error
 	inLimit  deadline
+	leaving  bool // done: nobody waits for room any more
 
 	outErr   error
 	outEnd   bool
@@ -77,6 +83,7 @@ func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Para
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
 	f := &foreign{w: w, rc: rc, body: r.Body, done: r.Context().Done(), tlsState: r.TLS, remote: textAddr(r.RemoteAddr)}
+	f.bodyOver, f.ended = make(chan struct{}), make(chan struct{})
 	f.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if f.local == nil {
 		f.local = textAddr("")
@@ -91,20 +98,55 @@ func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Para
 // errForeignHandler: the server ends a stream when its handler returns.
 var errForeignHandler = fmt.Errorf("h2connect: under this HTTP server a socket ends with its HTTP handler and cannot have a websocket.Handler: %w", websocket.ErrNotSupported)
 
-// watch is the goroutine that notices the end of the handler, which it waits
-// for.
+// contentPatience is how long the content may take to end behind the request's
+// context: where that has ended for reasons of a program's own it does not.
+const contentPatience = time.Second
+
+// watch is the goroutine that notices the end of the handler or of the stream,
+// which it waits for. The context does not say which of them it was, but the
+// content ends as well, a moment later, and says so.
 func (f *foreign) watch() {
+	defer close(f.ended)
 	<-f.done
-	f.writing.Lock()
-	f.over = true
-	f.writing.Unlock()
-	f.fail(errForeignDone)
+	f.mu.Lock()
+	f.leaving = true
+	f.readable.Broadcast()
+	f.mu.Unlock()
+	select {
+	case <-f.bodyOver:
+	case <-time.After(contentPatience):
+	}
+	f.mu.Lock()
+	why := f.inErr
+	f.byPeer = why != nil && why != io.EOF && !handlersEnd(why)
+	f.mu.Unlock()
+	if !f.byPeer {
+		why = errForeignDone
+	}
+	f.fail(why)
+}
+
+// Ended waits until the stream has ended, which it does soon after the request's
+// context has, and reports whether the peer or the network ended it.
+func (f *foreign) Ended() (byPeer bool) {
+	<-f.ended
+	return f.byPeer
+}
+
+// handlersEnd says whether the content ended with err because the handler has
+// returned: the server resets the stream behind it, or has no type for it.
+func handlersEnd(err error) bool {
+	if se, ok := errors.AsType[http2.StreamError](err); ok {
+		return se.Cause == nil && (se.Code == http2.ErrCodeNo || se.Code == http2.ErrCodeInternal)
+	}
+	return strings.Contains(err.Error(), "handler exiting")
 }
 
 // readLoop is the goroutine that blocks in reading the request's content in
 // place of Read. It ends with the content, which the handler's return ends at
 // the latest.
 func (f *foreign) readLoop() {
+	defer close(f.bodyOver)
 	chunk := make([]byte, 4<<10)
 	for {
 		n, err := f.body.Read(chunk)
@@ -114,7 +156,7 @@ func (f *foreign) readLoop() {
 			f.inErr = err
 		}
 		f.readable.Broadcast()
-		for f.inErr == nil && f.in.len() >= foreignBuffer {
+		for f.inErr == nil && !f.leaving && f.in.len() >= foreignBuffer {
 			f.readable.Wait()
 		}
 		ended := f.inErr != nil
@@ -135,7 +177,8 @@ func (f *foreign) use(call func() error) (err error) {
 	default:
 	}
 	if f.over {
-		return errForeignDone
+		<-f.ended
+		return errForeignDone // unless more is known: endWrite prefers that
 	}
 	defer func() {
 		if recover() != nil {
@@ -181,6 +224,11 @@ func (f *foreign) Read(p []byte) (int, error) {
 
 // InputEnded reports whether the peer's direction has ended: see package websocket.
 func (f *foreign) InputEnded() bool {
+	select {
+	case <-f.done:
+		<-f.ended
+	default:
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.inErr != nil

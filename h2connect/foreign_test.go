@@ -230,6 +230,59 @@ func TestInForeignProcessUseAfterTheHandlersReturn(t *testing.T) {
 	old.CloseNow()
 }
 
+// A reset by the peer ends the request's context, as the handler's return does; it
+// is the peer's nevertheless, also for a socket that nobody reads.
+func TestInForeignProcessC5AResetIsThePeers(t *testing.T) {
+	inForeignProcess(t)
+	for name, await := range map[string]func(c *websocket.Conn, r *http.Request) error{
+		"read": func(c *websocket.Conn, _ *http.Request) error {
+			_, _, err := c.Read(context.Background())
+			return err
+		},
+		"read with the request's context": func(c *websocket.Conn, r *http.Request) error {
+			_, _, err := c.Read(r.Context())
+			return err
+		},
+		"read behind the end": func(c *websocket.Conn, r *http.Request) error {
+			<-r.Context().Done()
+			_, _, err := c.Read(r.Context())
+			return err
+		},
+		"write": func(c *websocket.Conn, r *http.Request) error {
+			<-r.Context().Done()
+			for {
+				if err := c.Write(context.Background(), websocket.MessageText, nil); err != nil {
+					return err
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			s := foreignServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := Accept(w, r, nil)
+				if assert.NoError(t, err) {
+					_ = c.Write(context.Background(), websocket.MessageText, nil) // the reset may overtake its return
+					ended <- await(c, r)
+				}
+			}), false)
+			tr := testTransport(t)
+			for range 100 {
+				c, _, err := tr.Dial(testContext(t), s.URL, nil)
+				require.NoError(t, err)
+				_, _, err = c.Read(testContext(t))
+				require.NoError(t, err, "the server has the socket")
+				require.NoError(t, c.CloseNow())
+				var ce *websocket.CloseError
+				require.ErrorAs(t, <-ended, &ce)
+				require.Equal(t, websocket.StatusAbnormalClosure, ce.Code, "%v", ce)
+				require.True(t, ce.Remote, "%v", ce)
+				require.ErrorContains(t, ce, "stream error", "what net/http says of a reset")
+			}
+		})
+	}
+}
+
 func TestInForeignProcessRefusals(t *testing.T) {
 	inForeignProcess(t)
 	s := foreignServer(t, http.HandlerFunc(echo), false)

@@ -272,7 +272,8 @@ func (s *Scope) tie(c tunnel.Socket, stream websocket.Stream) {
 // Accepted tells the scope of r, which Admit has let in, that its handler accepted
 // a socket: params is what the socket is to be made with, and Accepted makes it.
 // Without a scope, under a server that is not ours, the socket ends when r's
-// context does, unless it is handled.
+// context does, unless it is handled: with status 1000 if it can be told so, or as
+// its stream has ended.
 //
 // Where somebody wants the stream without a Conn the result is nil, and what they
 // have made of the stream takes the Conn's place. It ends with the handler.
@@ -292,7 +293,11 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 		var stop func() bool
 		params.OnHandle = also(params.OnHandle, func() { stop() })
 		c := observe.New(r.Context(), stream, params)
-		stop = endWith(r, c)
+		if e, ok := stream.(ending); ok {
+			stop = endAfter(r, c, e)
+		} else {
+			stop = endWith(r, c)
+		}
 		return c
 	}
 	params.OnHandle = also(params.OnHandle, func() {
@@ -317,6 +322,28 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 func endWith(r *http.Request, c tunnel.Socket) (stop func() bool) {
 	return context.AfterFunc(r.Context(), func() {
 		c.Close(context.Background(), websocket.StatusNormalClosure, "")
+	})
+}
+
+// An ending is a stream that ends with the request's context: it takes no Close
+// frame any more then.
+type ending interface {
+	// Ended waits until it is known how the stream has ended, and reports whether
+	// that was the peer.
+	Ended() (byPeer bool)
+}
+
+// endAfter ends c when r's context does. What the peer has ended is read to its end,
+// which tells c how that was; nothing is waited for then.
+func endAfter(r *http.Request, c *websocket.Conn, e ending) (stop func() bool) {
+	return context.AfterFunc(r.Context(), func() {
+		if !e.Ended() {
+			c.Close(context.Background(), websocket.StatusNormalClosure, "")
+			return
+		}
+		for err := error(nil); err == nil; {
+			_, _, err = c.Read(context.Background())
+		}
 	})
 }
 
