@@ -10,9 +10,9 @@ import (
 // handled socket needs no goroutine that waits in Read. A Stream implements it
 // by having these methods.
 type pusher interface {
-	// Push makes the stream call to.Resume at once, and from then on one of the
-	// two methods when something has arrived and no Read is blocked. The calls
-	// do not overlap.
+	// Push makes the stream call one of the two methods from then on when
+	// something has arrived and no Read is blocked: Resume at once if something
+	// waits already, or if now is set. The calls do not overlap.
 	//
 	// Take is given bytes in the memory where they arrived, for as long as the
 	// call lasts. It may last: the stream goes on receiving. Of its results,
@@ -24,7 +24,7 @@ type pusher interface {
 	Push(to interface {
 		Take(p []byte) (taken, more bool)
 		Resume()
-	})
+	}, now bool)
 
 	// Pull ends Push: what arrives waits for Read again. A call that is in
 	// progress goes on.
@@ -51,11 +51,25 @@ const (
 
 // push makes the stream push.
 func (x *handling) push() {
-	x.owed = true
-	x.pusher.Push(x)
-	if x.conn.err.Load() != nil {
-		x.pusher.Pull()
+	begun := x.conn.begun()
+	if begun {
+		x.owed = true
+	} else {
+		x.state.Store(pushIdle)
 	}
+	x.pusher.Push(x, begun)
+	if x.conn.err.Load() != nil {
+		x.connEnded()
+	}
+}
+
+// begun reports whether anything may have been read.
+func (c *Conn) begun() bool {
+	if !c.reading.tryLock() {
+		return true
+	}
+	defer c.reading.unlock()
+	return c.in != nil
 }
 
 // Take implements what pusher asks for. What could block is left to Resume:

@@ -112,11 +112,13 @@ func (s *pushStream) serve() {
 func (s *pushStream) Push(to interface {
 	Take(p []byte) (taken, more bool)
 	Resume()
-}) {
+}, now bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.to, s.pushing, s.busy = to, true, true
-	go s.serve()
+	if now || s.again() {
+		go s.serve()
+	}
 }
 
 func (s *pushStream) Pull() {

@@ -50,16 +50,33 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 		return nil, refusal
 	}
 	handshake.AcceptHeader(w.Header(), r, agreement, o)
-	params := agreement.Params(false, o.Compression, o.Limits)
 	if rw == nil {
-		return acceptForeign(w, r, params)
+		return acceptOther(w, r, &agreement, o)
 	}
-	st, err := rw.accept()
+	return rw.acceptSocket(r, &agreement, o)
+}
+
+// acceptSocket answers r and makes the socket. Writing the answer goes deep, and a
+// handler's stack that has grown for it stays large: so nothing large is in a frame
+// meanwhile.
+func (w *responseWriter) acceptSocket(r *http.Request, a *handshake.Agreement, o *websocket.AcceptOptions) (*websocket.Conn, error) {
+	st, err := w.accept()
 	if err != nil {
 		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket", Err: err}
 	}
+	return st.newConn(r, a, o), nil
+}
+
+// acceptOther is acceptSocket under another package's server.
+func acceptOther(w http.ResponseWriter, r *http.Request, a *handshake.Agreement, o *websocket.AcceptOptions) (*websocket.Conn, error) {
+	return acceptForeign(w, r, a.Params(false, o.Compression, o.Limits))
+}
+
+// newConn makes the Conn of a stream that has become a socket.
+func (st *stream) newConn(r *http.Request, a *handshake.Agreement, o *websocket.AcceptOptions) *websocket.Conn {
+	params := a.Params(false, o.Compression, o.Limits)
 	params.OnHandle = st.outlive
-	return sockets.Accepted(r, st, params), nil
+	return sockets.Accepted(r, st, params)
 }
 
 // AcceptByHand says that the handler speaks WebSocket by itself, on the request's

@@ -228,12 +228,15 @@ func (st *stream) serve() {
 
 // Push implements what package websocket asks of a stream that can call when
 // something has arrived.
-func (st *stream) Push(to pushTarget) {
+func (st *stream) Push(to pushTarget, now bool) {
 	r := &st.recv
 	r.mu.Lock()
 	r.to, r.pushing, r.busy = to, true, true
+	serve := now || r.callAgain()
 	r.mu.Unlock()
-	go st.serve()
+	if serve {
+		go st.serve()
+	}
 }
 
 // Pull ends Push.

@@ -239,7 +239,7 @@ func (w *responseWriter) sendHeader(complete, end bool) {
 		extra = append(extra, hpack.HeaderField{Name: "content-type", Value: http.DetectContentType(w.buf)})
 	}
 	if _, dated := h["Date"]; !dated {
-		extra = append(extra, hpack.HeaderField{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)})
+		extra = append(extra, hpack.HeaderField{Name: "date", Value: dateNow()})
 	}
 	if slices.Contains(h["Connection"], "close") {
 		// The handler's word for: no more requests on this connection.
@@ -429,7 +429,7 @@ func (w *responseWriter) accept() (*stream, error) {
 	st.SetWriteDeadline(time.Time{})
 	var date []hpack.HeaderField
 	if h["Date"] == nil {
-		date = []hpack.HeaderField{{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)}}
+		date = []hpack.HeaderField{{Name: "date", Value: dateNow()}}
 	}
 	return st, st.acceptSocket(responseFields(http.StatusOK, h, date))
 }

@@ -211,7 +211,7 @@ func (sc *serverConn) refuse(b *block, status int) error {
 	c.writeHeaders(st.id, []hpack.HeaderField{
 		{Name: ":status", Value: fmt.Sprint(status)},
 		{Name: "content-length", Value: "0"},
-		{Name: "date", Value: time.Now().UTC().Format(http.TimeFormat)},
+		{Name: "date", Value: dateNow()},
 	}, true)
 	st.send.ended, st.send.err, st.stopping = true, errWriteEnded, true
 	st.recv.discard(st, errWriteEnded)
