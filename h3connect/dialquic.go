@@ -53,6 +53,9 @@ func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Conf
 		return nil, err
 	}
 	if tlsConf == nil {
+		tlsConf = altsvc.TLS(ctx)
+	}
+	if tlsConf == nil {
 		tlsConf = new(tls.Config)
 	}
 	tlsConf = tlsConf.Clone()

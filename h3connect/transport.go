@@ -27,7 +27,8 @@ import (
 // It has the methods that negotiate.Dialer asks of its HTTP3 field.
 type Transport struct {
 	// TLSClientConfig is used for connections that Dial's options say nothing
-	// about. It is cloned; NextProtos are replaced. Nil: the zero tls.Config.
+	// about. It is cloned; NextProtos are replaced. Nil: that of the
+	// negotiate.Dialer which uses the Transport, or the zero tls.Config.
 	TLSClientConfig *tls.Config
 
 	// QUICConfig configures QUIC. Fields that are zero, or all if it is nil,

@@ -212,8 +212,11 @@ func (a *approach) connectHTTP3(ctx context.Context) error {
 }
 
 // atAlternative returns a context with which HTTP/3 finds the origin where it said
-// that it is to be had.
+// that it is to be had, and the Dialer's TLS configuration.
 func (a *approach) atAlternative(ctx context.Context) context.Context {
+	if a.d.TLSClientConfig != nil {
+		ctx = altsvc.WithTLS(ctx, a.d.TLSClientConfig)
+	}
 	if alt := a.org.alternative(); alt != "" {
 		return altsvc.With(ctx, alt)
 	}

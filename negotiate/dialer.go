@@ -49,7 +49,8 @@ type HTTP3Dialer interface {
 // (Alt-Svc, RFC 7838).
 type Dialer struct {
 	// TLSClientConfig is cloned for each connection; NextProtos is set by the
-	// Dialer. Nil: the zero tls.Config. HTTP3 has a configuration of its own.
+	// Dialer. Nil: the zero tls.Config. It is HTTP3's too, if that is an
+	// h3connect.Transport whose own TLSClientConfig is nil.
 	TLSClientConfig *tls.Config
 
 	// DialContext opens TCP connections, also those to proxies. Nil: all

@@ -124,7 +124,7 @@ func newProxy(c config, logger *slog.Logger) (*negotiate.ReverseProxy, error) {
 		},
 		Dialer: &negotiate.Dialer{
 			TLSClientConfig: tlsConfig,
-			HTTP3:           &h3connect.Transport{TLSClientConfig: tlsConfig},
+			HTTP3:           new(h3connect.Transport),
 			Policy:          policy,
 		},
 		RewriteOrigin: true,

@@ -1,11 +1,17 @@
 // Package altsvc carries, from a negotiate.Dialer to h3connect, where a server
-// said that it is to be found over HTTP/3 (RFC 7838): they do not import each
-// other.
+// said that it is to be found over HTTP/3 (RFC 7838), and by which TLS
+// configuration: they do not import each other.
 package altsvc
 
-import "context"
+import (
+	"context"
+	"crypto/tls"
+)
 
-type addrKey struct{}
+type (
+	addrKey struct{}
+	tlsKey  struct{}
+)
 
 // With returns a context in which connections over HTTP/3 lead to addr,
 // "host:port", in place of the URL's host and port. What the server has to prove
@@ -18,4 +24,16 @@ func With(ctx context.Context, addr string) context.Context {
 func Addr(ctx context.Context) string {
 	addr, _ := ctx.Value(addrKey{}).(string)
 	return addr
+}
+
+// WithTLS returns a context in which connections over HTTP/3 use config where
+// nothing else is configured for them.
+func WithTLS(ctx context.Context, config *tls.Config) context.Context {
+	return context.WithValue(ctx, tlsKey{}, config)
+}
+
+// TLS returns what WithTLS put into ctx, nil for nothing.
+func TLS(ctx context.Context) *tls.Config {
+	config, _ := ctx.Value(tlsKey{}).(*tls.Config)
+	return config
 }

@@ -288,7 +288,7 @@ func (s *originServer) dialer(change ...func(*negotiate.Dialer)) *negotiate.Dial
 	_, config := wstest.Certificates()
 	d := &negotiate.Dialer{
 		TLSClientConfig: config,
-		HTTP3:           &h3connect.Transport{TLSClientConfig: config},
+		HTTP3:           new(h3connect.Transport),
 		HTTP2Limits:     hasty,
 	}
 	for _, f := range change {

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
 )
@@ -86,4 +89,22 @@ func TestTenThousandSocketsDialledAtOnce(t *testing.T) {
 	all.Wait()
 	assert.Less(t, time.Since(begin), 2*time.Minute)
 	s.disconnect(d)
+}
+
+// A private root is given once: the Dialer's TLS configuration is HTTP3's too, for
+// sockets and for requests, unless HTTP3 has one of its own.
+func TestDialersTLSReachesHTTP3(t *testing.T) {
+	s := serveOrigin(t, originPlan{})
+	d := s.dialer(only(h3))
+	assert.Equal(t, "HTTP/3.0", s.get(d))
+	d = s.dialer(only(h3))
+	c, _ := s.dial(d)
+	assert.Equal(t, h3, c.Bootstrap())
+	d = s.dialer(func(d *negotiate.Dialer) {
+		d.Policy = negotiate.Only(h3)
+		d.HTTP3 = &h3connect.Transport{TLSClientConfig: new(tls.Config)}
+	})
+	_, _, err := d.Dial(soon(t), s.url("/socket"), nil)
+	var unknown x509.UnknownAuthorityError
+	require.ErrorAs(t, err, &unknown, "the Transport's own configuration knows no root")
 }
