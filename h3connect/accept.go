@@ -186,11 +186,13 @@ func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (taken *stream
 	if err != nil {
 		return nil, fmt.Errorf("h3connect: taking the stream: %w", mapError(err))
 	}
-	qs := takenStream{hs.QUICStream(), hs}
+	qs := hs.QUICStream()
 	// Where the peer supports it, a reset cannot overtake the 200.
 	qs.SetReliableBoundary()
 	_ = qs.SetDeadline(time.Time{})
-	l := link{tls: r.TLS}
+	// Http3 keeps an account of its streams, and closes it when they are cancelled
+	// through its own type.
+	l := link{tls: r.TLS, cancelRead: hs.CancelRead}
 	l.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	l.remote, _ = r.Context().Value(http3.RemoteAddrContextKey).(net.Addr)
 	if sc != nil {
@@ -198,15 +200,6 @@ func takeOver(w http.ResponseWriter, r *http.Request, s streamer) (taken *stream
 	}
 	return &stream{qs: qs, link: l}, nil
 }
-
-// A takenStream is a stream that http3 has handed over. http3 keeps an account
-// of its streams, and closes it when they are cancelled through its own type.
-type takenStream struct {
-	*quic.Stream
-	hs *http3.Stream
-}
-
-func (s takenStream) CancelRead(code quic.StreamErrorCode) { s.hs.CancelRead(code) }
 
 // A streamer is http3's ResponseWriter as an [http3.HTTPStreamer], whose method
 // has changed its signature.

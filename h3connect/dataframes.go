@@ -55,16 +55,17 @@ var errTrailers = errors.New("trailers")
 
 // A deframer takes DATA frames apart. It does no I/O and holds no payload.
 type deframer struct {
+	left   uint64 // bytes of the current frame still to come
+	idle   uint64 // bytes in unknown frames since the last byte of payload
+	frames int32  // since the last byte of payload
+	data   bool   // the current frame is DATA
+
 	// trailers says that a HEADERS frame ends the content, as it does in an
 	// ordinary response. On a stream that CONNECT has opened it may not come.
 	trailers bool
 
-	head   [maxFrameHeader]byte // of a frame header, as far as it has come
-	nhead  int
-	left   uint64 // bytes of the current frame still to come
-	data   bool   // the current frame is DATA
-	frames int    // since the last byte of payload
-	idle   uint64 // bytes in unknown frames since the last byte of payload
+	nhead uint8
+	head  [maxFrameHeader]byte // of a frame header, as far as it has come
 }
 
 // deframe takes the raw bytes p off the stream, moves the payload among them to

@@ -37,6 +37,9 @@ type link struct {
 	// where the connection is out of reach: the stream is reset instead.
 	fail func(code http3.ErrCode, reason string)
 
+	// cancelRead takes the place of the stream's CancelRead, unless it is nil.
+	cancelRead func(quic.StreamErrorCode)
+
 	// released is called once, when the stream is done with. It may be nil.
 	released func()
 }
@@ -49,13 +52,7 @@ type link struct {
 //
 // It has no goroutine and no buffer.
 type stream struct {
-	qs   quicStream
-	link link
-
-	// Of the reader.
-	in      deframer
-	readErr error    // final
-	first   [64]byte // a short message, or what a longer one begins with
+	qs quicStream
 
 	mu       sync.Mutex
 	writing  bool // a write is in progress
@@ -66,6 +63,13 @@ type stream struct {
 	eof      bool // the peer has ended its direction in order
 	done     bool // closed or aborted
 	writeErr error
+
+	// Of the reader.
+	readErr error // final
+	in      deframer
+	first   [64]byte // a short message, or what a longer one begins with
+
+	link link
 }
 
 var _ websocket.Stream = (*stream)(nil)
@@ -129,7 +133,7 @@ func (s *stream) violated(err error) error {
 		return &ConnError{Code: uint64(fe.code), Err: fe}
 	}
 	s.qs.CancelWrite(quic.StreamErrorCode(fe.code))
-	s.qs.CancelRead(quic.StreamErrorCode(fe.code))
+	s.cancelRead(quic.StreamErrorCode(fe.code))
 	final := &StreamError{Code: uint64(fe.code), Err: fe}
 	s.mu.Lock()
 	s.finish, s.finished, s.writeErr = true, true, final
@@ -311,8 +315,16 @@ func (s *stream) Abort() error {
 	return nil
 }
 
+func (s *stream) cancelRead(code quic.StreamErrorCode) {
+	if s.link.cancelRead != nil {
+		s.link.cancelRead(code)
+		return
+	}
+	s.qs.CancelRead(code)
+}
+
 func (s *stream) release() {
-	s.qs.CancelRead(cancelled) // does nothing at the end of the stream
+	s.cancelRead(cancelled) // does nothing at the end of the stream
 	if s.link.released != nil {
 		s.link.released()
 	}
