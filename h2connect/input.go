@@ -1,6 +1,9 @@
 package h2connect
 
 import (
+	"crypto/tls"
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -31,9 +34,13 @@ type input struct {
 
 	owed    int  // bytes that bursts have delivered, to be settled with the connection's window
 	stirred bool // other goroutines may be about to write because of what has come since a flush
+	layered bool // reads pass through TLS
 }
 
-func (in *input) init(c *conn) { in.c, in.buf = c, make([]byte, idleBuffer) }
+func (in *input) init(c *conn) {
+	in.c, in.buf = c, make([]byte, idleBuffer)
+	_, in.layered = c.nc.(*tls.Conn)
+}
 
 // fit gives the buffer the size that is right after a read of n bytes. Nothing in it
 // is used any more.
@@ -56,21 +63,19 @@ func (in *input) fit(n int) {
 // readsOn is how many times in a row the reader reads on with something to send.
 const readsOn = 16
 
-// readOn reports whether what Handlers have written waits for the answers to what
-// has arrived meanwhile: so that many small batches, once there are such, become
-// one again. c.mu is held.
+// readOn reports whether what Handlers have written, or those that have been woken
+// are about to, waits for the answers to what has arrived meanwhile, if anything has:
+// so that many small batches, once there are such, become one again. c.mu is held.
 func (in *input) readOn() bool {
 	c := in.c
-	if term := c.lead.term.Load(); term == in.term || len(c.out) == 0 {
-		return false // no Handler was called
-	} else {
-		in.term = term
-	}
-	if len(c.streams) < 2 || len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
+	term := c.lead.term.Load()
+	called := term != in.term && len(c.out) > 0
+	in.term = term
+	if !called && !in.stirred || c.sockets < 2 || len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
 		return false
 	}
 	in.reads++
-	return c.room.more()
+	return true
 }
 
 // fill waits for more bytes; there are none left. Before it waits, everything
@@ -80,9 +85,18 @@ func (in *input) fill() error {
 		return in.err
 	}
 	c := in.c
+	in.fit(in.w)
 	c.mu.Lock()
 	c.settleOwed()
-	if !in.readOn() {
+	on := in.readOn()
+	if on && in.layered {
+		c.mu.Unlock()
+		if n, err, ok := in.readHere(); ok {
+			return in.filled(n, err)
+		}
+		c.mu.Lock()
+	}
+	if !on || !c.room.more() {
 		in.reads = 0
 		c.flushRead()
 	}
@@ -90,15 +104,34 @@ func (in *input) fill() error {
 		c.health.waiting = time.Now()
 	}
 	c.mu.Unlock()
-	in.fit(in.w)
 	n, err := c.nc.Read(in.buf)
-	in.r, in.w = 0, n
+	return in.filled(n, err)
+}
+
+// filled takes the result of a read.
+func (in *input) filled(n int, err error) error {
+	in.r, in.w, in.err = 0, n, err
 	if n == 0 {
-		in.err = err
 		return err
 	}
-	in.err = err
 	return nil
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// readHere reads what TLS has at hand, if it has anything. A read of the network may
+// bring many records, which TLS yields one by one: with a deadline that has passed it
+// yields the next, and does not get as far as the network.
+func (in *input) readHere() (n int, err error, ok bool) {
+	nc := in.c.nc
+	nc.SetReadDeadline(longAgo)
+	n, err = nc.Read(in.buf)
+	nc.SetReadDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return n, err, n > 0 || err != nil
 }
 
 // leave leaves the buffer to a Handler that still looks at it, and takes what is

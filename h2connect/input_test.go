@@ -1,16 +1,22 @@
 package h2connect
 
 import (
+	"crypto/tls"
+	"io"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/wstest"
 )
 
 // A connection on which little happens holds a small read buffer: it gets the large
 // one when a read has filled it, and gives it back when it has no use for it.
 func TestReadBufferIsSmallWhileLittleHappens(t *testing.T) {
 	var in input
-	in.init(nil)
+	in.init(&conn{})
 	in.fit(idleBuffer - 1)
 	assert.Len(t, in.buf, idleBuffer)
 	in.fit(idleBuffer)
@@ -26,4 +32,76 @@ func TestReadBufferIsSmallWhileLittleHappens(t *testing.T) {
 	assert.Len(t, in.buf, readBuffer, "there was use for it in between")
 	in.fit(idleBuffer)
 	assert.Len(t, in.buf, idleBuffer)
+}
+
+// A gatherer keeps what is written to it until it is let go.
+type gatherer struct {
+	net.Conn
+	keeps bool
+	kept  []byte
+}
+
+func (g *gatherer) Write(p []byte) (int, error) {
+	if !g.keeps {
+		return g.Conn.Write(p)
+	}
+	g.kept = append(g.kept, p...)
+	return len(p), nil
+}
+
+// Of records that came by one read of the network, those behind the first are at hand;
+// one that has not come whole is not, and neither it nor the connection suffers.
+func TestReadHereTakesTheRecordsThatHaveCome(t *testing.T) {
+	near, far := wstest.Pipe(wstest.PipeOptions{})
+	serverTLS, clientTLS := wstest.Certificates()
+	clientTLS.ServerName = "localhost"
+	wire := &gatherer{Conn: far.NetConn()}
+	client := tls.Client(wire, clientTLS)
+	done := make(chan error)
+	go func() { done <- client.HandshakeContext(testContext(t)) }()
+	c := &conn{nc: tls.Server(near.NetConn(), serverTLS)}
+	require.NoError(t, c.nc.(*tls.Conn).HandshakeContext(testContext(t)))
+	require.NoError(t, <-done)
+	c.in.init(c)
+	require.True(t, c.in.layered)
+
+	wire.keeps = true
+	for _, record := range []string{"one", "two", "three"} {
+		_, err := client.Write([]byte(record))
+		require.NoError(t, err)
+	}
+	cut := len(wire.kept) - 5
+	_, err := wire.Conn.Write(wire.kept[:cut])
+	require.NoError(t, err)
+	n, err := c.nc.Read(c.in.buf)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(c.in.buf[:n]))
+	n, err, ok := c.in.readHere()
+	require.True(t, ok)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(c.in.buf[:n]))
+	for range 2 {
+		_, err, ok = c.in.readHere()
+		require.False(t, ok, "the third is not all there: %v", err)
+	}
+	_, err = wire.Conn.Write(wire.kept[cut:])
+	require.NoError(t, err)
+	n, err = c.nc.Read(c.in.buf)
+	require.NoError(t, err, "no deadline is left behind")
+	require.Equal(t, "three", string(c.in.buf[:n]))
+
+	wire.kept = nil
+	_, err = client.Write([]byte("last"))
+	require.NoError(t, err)
+	require.NoError(t, client.CloseWrite())
+	wire.SetWriteDeadline(time.Time{}) // which CloseWrite has left in the past
+	_, err = wire.Conn.Write(wire.kept)
+	require.NoError(t, err)
+	n, err = c.nc.Read(c.in.buf)
+	require.Equal(t, "last", string(c.in.buf[:n]))
+	if err == nil {
+		_, err, ok = c.in.readHere()
+		require.True(t, ok)
+	}
+	require.ErrorIs(t, err, io.EOF)
 }

@@ -18,8 +18,14 @@ import (
 // too, are served by goroutines of their own.
 
 // leadPatience is how long a call may take before the lead is taken over. It is
-// noticed after no more than twice as long.
-const leadPatience = time.Millisecond
+// noticed after no more than twice as long, on a connection that is busy. Where the
+// timer has found nobody in a call it looks less and less often, down to leadPause,
+// because each look wakes an idle process: there it is noticed after no more than
+// leadPause and leadPatience.
+const (
+	leadPatience = time.Millisecond
+	leadPause    = 8 * leadPatience
+)
 
 // leadPenalty is how many times a socket is served by a goroutine of its own
 // after its Handler was slow.
@@ -44,7 +50,8 @@ type lead struct {
 	watched atomic.Bool // the timer runs
 	mu      sync.Mutex
 	timer   *time.Timer
-	seen    uint64 // term when the timer last fired
+	pause   time.Duration // what the timer was last set to
+	seen    uint64        // term when the timer last fired
 }
 
 // The numbers of calls are counted in so many bits of a term. They begin again from
@@ -90,8 +97,8 @@ func (l *lead) watch(term uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watched.Store(true)
-	l.seen = term
-	l.timer.Reset(leadPatience)
+	l.seen, l.pause = term, leadPatience
+	l.timer.Reset(l.pause)
 }
 
 // overdue is called when the timer fires. It returns the term of a call that has
@@ -114,7 +121,12 @@ func (l *lead) overdue() (term uint64) {
 		term = now
 	}
 	l.seen = now
-	l.timer.Reset(leadPatience)
+	if calls(now) != 0 {
+		l.pause = leadPatience
+	} else {
+		l.pause = min(2*l.pause, leadPause)
+	}
+	l.timer.Reset(l.pause)
 	return term
 }
 

@@ -150,3 +150,20 @@ func TestLeadTerms(t *testing.T) {
 	assert.Zero(t, l.overdue(), "and nobody was")
 	assert.False(t, l.watched.Load())
 }
+
+// Where the timer finds nobody in a call it looks less and less often, and as often
+// as ever once it has found somebody.
+func TestLeadLooksLessOftenWhereCallsAreQuick(t *testing.T) {
+	c := &conn{}
+	c.lead.timer = time.NewTimer(time.Hour)
+	l := &c.lead
+	for _, pause := range []time.Duration{1, 2, 4, 8, 8} {
+		assert.True(t, l.leave(l.enter(1)))
+		assert.Equal(t, pause*leadPatience, l.pause)
+		assert.Zero(t, l.overdue())
+	}
+	term := l.enter(1)
+	assert.Zero(t, l.overdue(), "seen for the first time")
+	assert.Equal(t, leadPatience, l.pause)
+	assert.Equal(t, term, l.overdue())
+}
