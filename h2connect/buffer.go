@@ -6,94 +6,165 @@ import "sync"
 // pools, grows with what arrives, and goes back as soon as nothing waits, so
 // that an empty buffer holds nothing. How much it may hold is its user's to
 // bound.
+//
+// A little lies in one piece, which grows. What has no room in the largest piece
+// lies in further ones of that size, so that much is not moved again and again.
 type buffer struct {
 	data []byte // data[off:] waits
 	off  int
+	more *pieces // behind data; nil for none
 }
 
-func (b *buffer) len() int { return len(b.data) - b.off }
+// pieces are full, but for the last, and none is empty.
+type pieces struct {
+	list [][]byte
+	size int // of all together
+}
+
+func (b *buffer) len() int {
+	n := len(b.data) - b.off
+	if b.more != nil {
+		n += b.more.size
+	}
+	return n
+}
 
 // append adds p.
 func (b *buffer) append(p []byte) {
-	if len(p) == 0 {
-		return
+	if b.more == nil {
+		if len(b.data)+len(p) > cap(b.data) && len(p) > 0 {
+			b.makeRoom(len(p))
+		}
+		n := min(len(p), cap(b.data)-len(b.data))
+		b.data = append(b.data, p[:n]...)
+		p = p[n:]
 	}
-	if len(b.data)+len(p) > cap(b.data) {
-		b.makeRoom(len(p))
+	if len(p) > 0 {
+		b.appendMore(p)
 	}
-	b.data = append(b.data, p...)
+}
+
+// appendMore adds p to what is behind data.
+func (b *buffer) appendMore(p []byte) {
+	if b.more == nil {
+		b.more = new(pieces)
+	}
+	m := b.more
+	m.size += len(p)
+	for len(p) > 0 {
+		last := len(m.list) - 1
+		if last < 0 || len(m.list[last]) == cap(m.list[last]) {
+			m.list = append(m.list, getStorage(largestStorage))
+			last++
+		}
+		n := min(len(p), cap(m.list[last])-len(m.list[last]))
+		m.list[last] = append(m.list[last], p[:n]...)
+		p = p[n:]
+	}
 }
 
 // prepend puts p in front of what waits.
 func (b *buffer) prepend(p []byte) {
-	if b.len() == 0 {
-		b.append(p)
-		return
-	}
 	var whole buffer
 	whole.append(p)
-	whole.append(b.data[b.off:])
-	b.free()
+	for b.len() > 0 {
+		first := b.peek()
+		whole.append(first)
+		b.skip(len(first))
+	}
 	*b = whole
 }
 
-// makeRoom makes room for n more bytes: in place if what has been read leaves
-// half of the storage free, else in storage that is larger by a part of what
-// waits, so that bytes are moved a bounded number of times.
+// makeRoom makes room for n more bytes behind data, or as many as go into the
+// largest storage: in place if what has been read leaves half of the storage free,
+// else in storage that is larger by a part of what waits, so that bytes are moved a
+// bounded number of times.
 func (b *buffer) makeRoom(n int) {
-	waiting := b.len()
+	waiting := len(b.data) - b.off
 	if cap(b.data) > 0 && waiting+n <= cap(b.data)/2 {
 		copy(b.data, b.data[b.off:])
 		b.data, b.off = b.data[:waiting], 0
 		return
 	}
-	size := max(waiting+n, min(2*waiting, largestStorage))
-	if size > largestStorage {
-		size += size / 2
+	if cap(b.data) == largestStorage {
+		return
 	}
-	grown := getStorage(size)
-	grown = append(grown, b.data[b.off:]...)
+	size := max(waiting+n, 2*waiting)
+	if n >= largePiece {
+		size = largestStorage
+	}
+	grown := append(getStorage(min(size, largestStorage)), b.data[b.off:]...)
 	putStorage(b.data)
 	b.data, b.off = grown, 0
 }
 
-// peek returns the first n bytes that wait, n ≤ len.
-func (b *buffer) peek(n int) []byte { return b.data[b.off : b.off+n] }
+// peek returns the first of the bytes that wait, some at least if there are any.
+func (b *buffer) peek() []byte { return b.data[b.off:] }
 
-// skip drops the first n bytes.
+// skip drops n bytes of what peek returns.
 func (b *buffer) skip(n int) {
 	b.off += n
-	if b.off == len(b.data) {
-		b.free()
+	if b.off < len(b.data) {
+		return
+	}
+	putStorage(b.data)
+	b.data, b.off = nil, 0
+	if m := b.more; m != nil {
+		b.data = m.list[0]
+		m.size -= len(b.data)
+		m.list[0] = nil
+		if m.list = m.list[1:]; len(m.list) == 0 {
+			b.more = nil
+		}
 	}
 }
 
 // read moves bytes to p.
-func (b *buffer) read(p []byte) int {
-	n := copy(p, b.data[b.off:])
-	b.skip(n)
+func (b *buffer) read(p []byte) (n int) {
+	for n < len(p) && b.len() > 0 {
+		k := copy(p[n:], b.peek())
+		b.skip(k)
+		n += k
+	}
 	return n
+}
+
+// take moves n bytes, of those that wait, to the end of dst.
+func (b *buffer) take(dst []byte, n int) []byte {
+	for n > 0 {
+		p := b.peek()
+		p = p[:min(n, len(p))]
+		dst = append(dst, p...)
+		b.skip(len(p))
+		n -= len(p)
+	}
+	return dst
 }
 
 // free drops everything and gives the storage back.
 func (b *buffer) free() {
-	putStorage(b.data)
-	b.data, b.off = nil, 0
+	for b.len() > 0 {
+		b.skip(len(b.peek()))
+	}
 }
 
-// largestStorage is the largest that is pooled.
-const largestStorage = 64 << 10
+// largestStorage is the largest that is pooled: a message of 64 KiB lies in it in
+// one piece. What comes in pieces of largePiece lies in it from the beginning.
+const (
+	largestStorage = 68 << 10
+	largePiece     = 8 << 10
+)
 
-// The sizes of storage that are pooled. Anything larger is the garbage
-// collector's.
+// The sizes of storage that are pooled.
 var (
 	storage1  = sync.Pool{New: func() any { return new([1 << 10]byte) }}
 	storage4  = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 	storage16 = sync.Pool{New: func() any { return new([16 << 10]byte) }}
-	storage64 = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+	storage68 = sync.Pool{New: func() any { return new([largestStorage]byte) }}
 )
 
-// getStorage returns an empty slice with a capacity of at least n.
+// getStorage returns an empty slice with a capacity of at least n, which is no more
+// than largestStorage.
 func getStorage(n int) []byte {
 	switch {
 	case n <= 1<<10:
@@ -102,10 +173,8 @@ func getStorage(n int) []byte {
 		return storage4.Get().(*[4 << 10]byte)[:0]
 	case n <= 16<<10:
 		return storage16.Get().(*[16 << 10]byte)[:0]
-	case n <= 64<<10:
-		return storage64.Get().(*[64 << 10]byte)[:0]
 	}
-	return make([]byte, 0, n)
+	return storage68.Get().(*[largestStorage]byte)[:0]
 }
 
 func putStorage(p []byte) {
@@ -117,7 +186,7 @@ func putStorage(p []byte) {
 		storage4.Put((*[4 << 10]byte)(p))
 	case 16 << 10:
 		storage16.Put((*[16 << 10]byte)(p))
-	case 64 << 10:
-		storage64.Put((*[64 << 10]byte)(p))
+	case largestStorage:
+		storage68.Put((*[largestStorage]byte)(p))
 	}
 }

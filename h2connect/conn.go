@@ -313,7 +313,7 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
 	st := &stream{c: c, id: id, priority: unprioritized, httpPart: &httpPart{declared: -1}}
-	st.recv.init(c.limits.StreamWindow)
+	st.recv.init(c.limits.StreamWindow, c.limits.MaxStreamWindow)
 	c.streams[id] = st
 	c.slots++
 	c.upkeep.opened()

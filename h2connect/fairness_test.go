@@ -84,7 +84,8 @@ func TestStreamsShareTheConnection(t *testing.T) {
 		c.sched.enqueue(st)
 	}
 	c.pump()
-	assert.Equal(t, batchBytes, len(c.out), "a batch is full")
+	assert.LessOrEqual(t, len(c.out), socketBytes)
+	assert.Greater(t, len(c.out), socketBytes-maxFrame, "a batch is full")
 	bytes := make(map[uint32]int)
 	var sequence []bool
 	for range 450 {

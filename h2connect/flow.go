@@ -101,14 +101,22 @@ func (f *inflow) take(n uint32) bool {
 }
 
 // give returns n bytes of credit. The result is the increment to announce now,
-// or 0 while it is too small to be worth a frame: less than a quarter of the
-// window, unless the peer is about to run out.
+// or 0 while it is too small to be worth a frame: less than half of the window,
+// unless the peer is about to run out.
 func (f *inflow) give(n int) (increment uint32) {
 	f.unsent += int32(n)
-	if f.unsent < f.size/4 && f.unsent <= f.avail {
+	if f.unsent < f.size/2 && f.unsent <= f.avail {
 		return 0
 	}
 	return f.flush()
+}
+
+// double makes the window twice as large. The increment is to be announced.
+func (f *inflow) double() (increment uint32) {
+	increment = uint32(f.size)
+	f.avail += f.size
+	f.size *= 2
+	return increment
 }
 
 // flush returns whatever has been given and not yet been announced.

@@ -80,6 +80,13 @@ type Limits struct {
 	// client 1 MiB; at least 64 KiB − 1.
 	StreamWindow int
 
+	// MaxStreamWindow is how large StreamWindow becomes, by doubling, for a
+	// stream whose bytes are consumed as they come: a window that is used up in
+	// less than a round trip holds the peer up. That of one that nobody reads
+	// stays as it is, and ConnBuffer bounds all together. Default 256 KiB where
+	// StreamWindow is not set, on a server; else StreamWindow.
+	MaxStreamWindow int
+
 	// ConnWindow is how many bytes of all streams may be in flight. They
 	// return to the peer on receipt, so that a stream that nobody reads does
 	// not stall its neighbours. Default 1 MiB, for a client 4 MiB; at least
@@ -167,10 +174,14 @@ func (l Limits) withDefaults() Limits {
 	def(&l.GlitchRate, 330)
 	def(&l.EmptyData, 100)
 	def(&l.Settings, 32)
+	if l.StreamWindow == 0 {
+		def(&l.MaxStreamWindow, 256<<10)
+	}
 	def(&l.StreamWindow, 64<<10)
 	def(&l.ConnWindow, 1<<20)
 	def(&l.ConnBuffer, 4<<20)
 	l.StreamWindow = min(max(l.StreamWindow, protocolWindow), maxWindow)
+	l.MaxStreamWindow = min(max(l.MaxStreamWindow, l.StreamWindow), maxWindow)
 	l.ConnWindow = min(max(l.ConnWindow, protocolWindow), maxWindow)
 	l.ConnBuffer = max(l.ConnBuffer, l.ConnWindow)
 	defTime(&l.ReadStall, 30*time.Second)

@@ -18,9 +18,10 @@ type receiver struct {
 	mu   sync.Mutex
 	flow inflow
 
-	pushing   bool // what arrives is pushed, unless a read is blocked
-	busy      bool // a call of to is in progress, or on its way: it finds what waits
-	discarded bool // nobody will read: what comes is dropped
+	doublings uint8 // how many more times the window may double
+	pushing   bool  // what arrives is pushed, unless a read is blocked
+	busy      bool  // a call of to is in progress, or on its way: it finds what waits
+	discarded bool  // nobody will read: what comes is dropped
 
 	consumed int64      // bytes read from waiting or past it
 	to       pushTarget // of Push
@@ -94,8 +95,11 @@ const (
 	fateOverrun             // the window does not allow them: nothing has changed
 )
 
-func (r *receiver) init(window int) {
+func (r *receiver) init(window, most int) {
 	r.flow = newInflow(int32(window))
+	for ; 2*window <= most; window *= 2 {
+		r.doublings++
+	}
 }
 
 // take checks n bytes of a frame against the stream's window.
@@ -150,8 +154,7 @@ func (r *receiver) pushed(p []byte, taken, more bool) (buffered int, increment u
 	defer r.mu.Unlock()
 	switch {
 	case taken:
-		r.consumed += int64(len(p))
-		increment = r.giveLocked(len(p))
+		increment = r.consume(len(p))
 	case r.discarded:
 		increment = r.giveLocked(len(p))
 	default:
@@ -184,8 +187,7 @@ func (r *receiver) tryRead(p []byte) (n int, increment uint32, err error) {
 		return 0, 0, r.err
 	}
 	n = r.waiting.read(p)
-	r.consumed += int64(n)
-	return n, r.giveLocked(n), nil
+	return n, r.consume(n), nil
 }
 
 // give returns credit for bytes that never reach a reader: padding.
@@ -193,6 +195,20 @@ func (r *receiver) give(n int) (increment uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.giveLocked(n)
+}
+
+// consume returns credit for bytes that have reached a reader. A window that is used
+// up by a peer whose bytes are read as they come doubles with each increment, as
+// often as it may: it does not hold up who sends much, and whom nobody reads does
+// not get it.
+func (r *receiver) consume(n int) (increment uint32) {
+	r.consumed += int64(n)
+	increment = r.giveLocked(n)
+	if increment > 0 && r.doublings > 0 && r.unread() == 0 {
+		r.doublings--
+		increment += r.flow.double()
+	}
+	return increment
 }
 
 // giveLocked returns credit. A peer that has ended gets none: it would not know
@@ -223,8 +239,7 @@ func (r *receiver) read(p []byte, b lazy) (n, unbuffered int, increment uint32, 
 			return 0, 0, 0, nil
 		}
 		if n := r.await(p, b); n > 0 {
-			r.consumed += int64(n)
-			return n, 0, r.giveLocked(n), nil
+			return n, 0, r.consume(n), nil
 		}
 	}
 	if r.deadline.passed() {
@@ -234,8 +249,7 @@ func (r *receiver) read(p []byte, b lazy) (n, unbuffered int, increment uint32, 
 		p = b.Buffer()
 	}
 	n = r.waiting.read(p)
-	r.consumed += int64(n)
-	return n, n, r.giveLocked(n), nil
+	return n, n, r.consume(n), nil
 }
 
 // await blocks until something happens, and returns how much of p, or of b's

@@ -10,6 +10,8 @@ import (
 type room struct {
 	raw   syscall.RawConn // nil: it cannot be told
 	poll  func(fd uintptr)
+	sizes func(fd uintptr)
+	size  int  // of the send buffer, in bytes
 	ready bool // there is room
 	input bool // there is something to read
 	fresh bool // ready was found out for the check that follows
@@ -17,8 +19,9 @@ type room struct {
 
 // notSentLowat is how many bytes the kernel holds that it has not sent yet
 // before it says that it has no room (TCP_NOTSENT_LOWAT): beyond what the
-// network has in flight, data waits with us, where sockets go first.
-const notSentLowat = 128 << 10
+// network has in flight, data waits with us, where sockets go first. It says that
+// it has room below half of that: with a whole batch besides it is not reached.
+const notSentLowat = 2 * inlineMost
 
 const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
 
@@ -44,6 +47,9 @@ func (r *room) watch(nc net.Conn) {
 	}
 	r.raw = raw
 	r.poll = func(fd uintptr) { r.ready, r.input = pollBoth(fd) }
+	if _, ok := nc.(*net.TCPConn); ok {
+		r.sizes = func(fd uintptr) { r.size, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF) }
+	}
 }
 
 // more reports whether there is something to read at once, as far as the kernel
@@ -56,6 +62,22 @@ func (r *room) more() bool {
 	r.ready, r.input = false, false
 	r.fresh = r.raw.Control(r.poll) == nil && !r.input
 	return r.input
+}
+
+// takes reports whether n bytes can be written without waiting. The connection's
+// lock is held.
+func (r *room) takes(n int) bool {
+	return (n <= inlineBytes || r.hasSpace(n)) && r.check()
+}
+
+// hasSpace reports whether n bytes can be written once check says that there is
+// room: a third of the send buffer then, part of which the kernel needs for itself.
+func (r *room) hasSpace(n int) bool {
+	if r.sizes == nil || n > inlineMost {
+		return false
+	}
+	r.size = 0
+	return r.raw.Control(r.sizes) == nil && r.size/4 >= n
 }
 
 // check reports whether inlineBytes can be written without waiting. The

@@ -213,9 +213,14 @@ func (s *schedule) bulkWaits() bool {
 // waiting reports whether any stream may send.
 func (s *schedule) waiting() bool { return s.sockets.head != nil || !s.held && s.bulkWaits() }
 
-// batchBytes is how much is handed to the kernel at once: what a socket's
-// message may find in front of it.
-const batchBytes = 32 << 10
+// batchBytes is how much bulk is handed to the kernel at once: what a socket's
+// message may find in front of it. With messages of sockets alone a batch is up to
+// socketBytes, so that one of 64 KiB, with the headers that it needs, is a batch and
+// leaves no rest to go by itself.
+const (
+	batchBytes  = 32 << 10
+	socketBytes = 66 << 10
+)
 
 // maxData is the payload of our largest DATA frame: with its header it fills
 // one TLS record.
@@ -233,13 +238,22 @@ func (c *conn) pump() { c.serveAll(false) }
 func (c *conn) fill() { c.serveAll(true) }
 
 func (c *conn) serveAll(bulk bool) {
-	for len(c.out) < batchBytes && c.outConn.window > 0 {
-		st := c.sched.next(bulk)
+	for c.outConn.window > 0 && c.sched.fits(socketBytes-len(c.out)) {
+		st := c.sched.next(bulk && len(c.out) < batchBytes)
 		if st == nil {
 			return
 		}
 		c.serve(st)
 	}
+}
+
+// fits reports whether the next frame of a socket has room in so many bytes; without
+// one, whether there are any.
+func (s *schedule) fits(room int) bool {
+	if st := s.sockets.head; st != nil {
+		return room >= frameHeader+min(st.send.pending(), maxData)
+	}
+	return room > 0
 }
 
 // serve sends one turn of st, which waits for one. c.mu is held.

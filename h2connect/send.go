@@ -12,6 +12,10 @@ import (
 // together.
 const sendBuffer = 16 << 10
 
+// handlerBuffer is the same for what a Handler writes while it keeps the reader: a
+// message of 64 KiB does not cost the connection its reader.
+const handlerBuffer = socketBytes
+
 // A sender is the half of a stream that sends. The connection's lock guards it.
 //
 // What waits to be sent is in two places: small writes were copied to buffered,
@@ -77,8 +81,7 @@ func (s *sender) take(dst []byte, n int) []byte {
 		s.stall.waiting = false // the peer has let everything go
 	}
 	if m := min(n, s.buffered.len()); m > 0 {
-		dst = append(dst, s.buffered.peek(m)...)
-		s.buffered.skip(m)
+		dst = s.buffered.take(dst, m)
 		n -= m
 	}
 	if n == 0 {
@@ -97,10 +100,10 @@ func (s *sender) take(dst []byte, n int) []byte {
 	return dst
 }
 
-// keep copies what the writer still holds to the buffer, if there is room. It
-// reports whether the writer may go.
-func (s *sender) keep() bool {
-	if s.pending() > sendBuffer {
+// keep copies what the writer still holds to the buffer, if there is room in so
+// many bytes. It reports whether the writer may go.
+func (s *sender) keep(room int) bool {
+	if s.pending() > room {
 		return false
 	}
 	s.taken += int64(len(s.header) + len(s.payload))

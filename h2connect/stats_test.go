@@ -70,7 +70,7 @@ func TestLimitsAreNamedAfterTheirFields(t *testing.T) {
 		delete(fields, l.String())
 	}
 	// Not met but kept, or part of another.
-	for _, name := range []string{"HeaderTable", "ResetRate", "GlitchRate", "ReadIdle", "Linger"} {
+	for _, name := range []string{"HeaderTable", "MaxStreamWindow", "ResetRate", "GlitchRate", "ReadIdle", "Linger"} {
 		delete(fields, name)
 	}
 	assert.Empty(t, fields, "options that count nothing")

@@ -125,7 +125,7 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	c.sched.enqueue(st)
 	c.pump()
 	c.flush()
-	for s.taken < total && s.err == nil && !s.keep() && !s.deadline.passed() {
+	for s.taken < total && s.err == nil && !s.keep(st.sendRoom()) && !s.deadline.passed() {
 		if term := c.lead.term.Load(); calls(term) == st.id && c.depose(term) {
 			c.flush() // it is the reader who would have had to wait
 			continue
@@ -146,6 +146,14 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 		return s.taken, s.err
 	}
 	return s.taken, os.ErrDeadlineExceeded
+}
+
+// sendRoom returns how many bytes may wait of what is being written.
+func (st *stream) sendRoom() int {
+	if calls(st.c.lead.term.Load()) == st.id {
+		return handlerBuffer
+	}
+	return sendBuffer
 }
 
 // Shared returns what create returned first for the connection: see package

@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -20,8 +21,13 @@ import (
 // is known to take at once; anything else is left to a goroutine (flushRest).
 
 // inlineBytes is how much a caller of flush writes itself where the kernel says
-// that it has room: no kernel says so with less.
-const inlineBytes = 8 << 10
+// that it has room: no kernel says so with less. Where it can be asked how much
+// room it has, up to inlineMost are written so: a batch that is messages of sockets.
+const (
+	inlineBytes = 8 << 10
+	inlineMost  = socketBytes + tlsOverhead
+	tlsOverhead = 1 << 10 // at most, for a batch
+)
 
 // inlineRounds is how many batches a caller of flush writes before a goroutine
 // takes over, so that serving others does not keep it.
@@ -62,7 +68,7 @@ func (c *conn) flushAfter(others bool) {
 	}
 	for range inlineRounds {
 		c.fill()
-		if len(c.out) > inlineBytes || !c.room.check() {
+		if !c.room.takes(len(c.out)) {
 			break
 		}
 		if !c.writeBatch() {
@@ -114,14 +120,42 @@ func (c *conn) writeBatch() (more bool) {
 	_, err := c.nc.Write(batch)
 	c.mu.Lock()
 	c.writeSince = time.Time{}
-	if cap(batch) <= 2*batchBytes {
-		c.spare = batch[:0]
-	}
+	c.recycle(batch)
 	if err != nil {
 		c.end(&ConnError{Remote: true, Err: err})
 		return false
 	}
 	return c.sendable()
+}
+
+// A large batch lies in memory that it borrows, so that a connection on which
+// little is sent holds little.
+const (
+	smallBatch = 4 << 10
+	largeBatch = socketBytes + 22<<10 // a frame may overfill it, and there are control frames
+)
+
+var largeBatches = sync.Pool{New: func() any { return new([largeBatch]byte) }}
+
+// reserve makes room for n more bytes of the batch. c.mu is held.
+func (c *conn) reserve(n int) {
+	need := len(c.out) + n
+	if need <= cap(c.out) || need <= smallBatch || need > largeBatch {
+		return // or as append finds right
+	}
+	large := append(largeBatches.Get().(*[largeBatch]byte)[:0], c.out...)
+	c.recycle(c.out)
+	c.out = large
+}
+
+// recycle takes the memory of a batch for the next one. c.mu is held.
+func (c *conn) recycle(batch []byte) {
+	switch {
+	case cap(batch) == largeBatch:
+		largeBatches.Put((*[largeBatch]byte)(batch[:largeBatch]))
+	case cap(batch) <= 2*smallBatch:
+		c.spare = batch[:0]
+	}
 }
 
 // watchWrite cuts the connection when a single write takes longer than
@@ -210,6 +244,7 @@ func (c *conn) appendData(st *stream, n int, end bool) {
 // st that ends the batch so much longer: small messages that wait together travel
 // together. c.mu is held.
 func (c *conn) beginData(st *stream, n int, end bool) {
+	c.reserve(frameHeader + n)
 	var flags http2.Flags
 	if end {
 		flags = http2.FlagDataEndStream
