@@ -34,7 +34,7 @@ type input struct {
 
 	owed    int  // bytes that bursts have delivered, to be settled with the connection's window
 	stirred bool // other goroutines may be about to write because of what has come since a flush
-	layered bool // reads pass through TLS
+	layered bool // reads pass through TLS, above something with deadlines
 }
 
 func (in *input) init(c *conn) {
@@ -125,7 +125,10 @@ var longAgo = time.Unix(1, 0)
 // yields the next, and does not get as far as the network.
 func (in *input) readHere() (n int, err error, ok bool) {
 	nc := in.c.nc
-	nc.SetReadDeadline(longAgo)
+	if nc.SetReadDeadline(longAgo) != nil { // what is below TLS has no deadlines
+		in.layered = false
+		return 0, nil, false
+	}
 	n, err = nc.Read(in.buf)
 	nc.SetReadDeadline(time.Time{})
 	if errors.Is(err, os.ErrDeadlineExceeded) {

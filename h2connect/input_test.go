@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -104,4 +105,20 @@ func TestReadHereTakesTheRecordsThatHaveCome(t *testing.T) {
 		require.True(t, ok)
 	}
 	require.ErrorIs(t, err, io.EOF)
+}
+
+// A timeless connection has no deadlines.
+type timeless struct{ net.Conn }
+
+func (timeless) SetReadDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// Where what is below TLS has no deadlines nothing can be read without waiting.
+func TestReadHereNeedsDeadlines(t *testing.T) {
+	near, _ := wstest.Pipe(wstest.PipeOptions{})
+	c := &conn{nc: tls.Client(timeless{near.NetConn()}, new(tls.Config))}
+	c.in.init(c)
+	_, err, ok := c.in.readHere() // must not wait
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.False(t, c.in.layered)
 }
