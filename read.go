@@ -30,12 +30,15 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	if err := c.lockRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	if s := c.shallow(); s != nil {
+	for s := c.shallow(); s != nil; {
 		i := c.beginRead(ctx)
 		n, err := s.ReadLazy(c.in) // where a loop waits for its next message
 		if err = c.endRead(ctx, i, n, err); err != nil {
 			c.unlockRead()
 			return 0, nil, err
+		}
+		if n > 0 || ctx.Err() != nil {
+			break
 		}
 	}
 	t, p, err := c.readMessage(ctx, buf)
