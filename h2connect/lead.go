@@ -33,7 +33,7 @@ const leadPenalty = 64
 
 // corkBytes is how much of what Handlers write waits for the end of what has been
 // read, to be sent together.
-const corkBytes = 16 << 10
+const corkBytes = 6 << 10
 
 // errDeposed tells the reader that another goroutine leads.
 var errDeposed = errors.New("another goroutine reads the connection")
