@@ -137,6 +137,7 @@ type conn struct {
 	lastTaken   uint32      // the last id of our GOAWAY
 	dying       atomic.Bool // a fatal GOAWAY is queued: what comes is discarded
 	lingering   bool        // the last frame is queued: close after Limits.Linger
+	peerAway    bool        // server: the client has sent GOAWAY
 	lingerTimer *time.Timer
 	err         *ConnError // why it has ended; nil while it has not
 	cut         error      // what has ended streams that were still open with the connection
@@ -260,16 +261,26 @@ func (c *conn) linger() {
 		return
 	}
 	c.lingering = true
-	c.lingerTimer = time.AfterFunc(c.limits.Linger, func() {
+	c.lingerTimer = time.AfterFunc(c.lingerTime(), func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.err == nil && (c.flushing || c.sendable()) {
 			// The peer is slow to take it; WriteStall bounds how slow.
-			c.lingerTimer.Reset(c.limits.Linger)
+			c.lingerTimer.Reset(c.lingerTime())
 			return
 		}
 		c.end(&ConnError{Err: net.ErrClosed})
 	})
+}
+
+// lingerTime is how long linger waits. A client that has gone away as well has
+// nothing more to say that could be unread, so that our last frame needs no more
+// than to be written. c.mu is held.
+func (c *conn) lingerTime() time.Duration {
+	if c.peerAway && !c.dying.Load() {
+		return min(c.limits.Linger, 10*time.Millisecond)
+	}
+	return c.limits.Linger
 }
 
 // end ends the connection at once. The first cause stays. c.mu is held.

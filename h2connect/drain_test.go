@@ -105,6 +105,17 @@ func TestOP01ShutdownSaysHowItWent(t *testing.T) {
 			ping := p.toPing()
 			p.fr.WritePing(true, ping.Data)
 		}, func(t *testing.T, err error) { assert.NoError(t, err) }, time.Second},
+		{"an idle connection that goes away too", nil, func(p *peer, _ context.CancelCauseFunc) {
+			ping := p.toPing()
+			p.fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+			p.fr.WritePing(true, ping.Data)
+		}, func(t *testing.T, err error) { assert.NoError(t, err) }, 10 * time.Millisecond},
+		{"an idle connection that goes away later", nil, func(p *peer, _ context.CancelCauseFunc) {
+			ping := p.toPing()
+			p.fr.WritePing(true, ping.Data)
+			time.Sleep(100 * time.Millisecond)
+			p.fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+		}, func(t *testing.T, err error) { assert.NoError(t, err) }, 110 * time.Millisecond},
 		{"a connection that closes when it has been told", nil, func(p *peer, _ context.CancelCauseFunc) {
 			p.toPing()
 			p.nc.Close()

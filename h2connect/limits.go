@@ -138,7 +138,8 @@ type Limits struct {
 	// DrainPing is how long a server that shuts down waits for a round trip,
 	// so that no request that is on its way gets lost, between its two GOAWAY
 	// frames (RFC 9113 §6.8). Linger is how long a connection stays open after
-	// its last frame, so that the frame is not lost. Defaults 5 s and 1 s.
+	// its last frame, so that the frame is not lost; a server does not wait for a
+	// client that has sent GOAWAY as well. Defaults 5 s and 1 s.
 	DrainPing time.Duration
 	Linger    time.Duration
 }

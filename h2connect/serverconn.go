@@ -361,9 +361,15 @@ func (sc *serverConn) closed(st *stream, err error) {
 	}
 }
 
-// goAway implements role: a client that goes away opens no more streams; there
-// is nothing that we would open either.
-func (sc *serverConn) goAway(*http2.GoAwayFrame) {}
+// goAway implements role: there is nothing that we would open. A connection that
+// has ended on our side already need not wait any longer.
+func (sc *serverConn) goAway(*http2.GoAwayFrame) {
+	c := sc.c
+	c.peerAway = true
+	if c.lingering && !c.dead() {
+		c.lingerTimer.Reset(c.lingerTime())
+	}
+}
 
 // slotsChanged implements role. The last stream may end after its handler, with
 // the last of its content or when the client has ended its own.

@@ -184,19 +184,12 @@ func (c *clientConn) rearm() {
 	case c.sockets+c.requests > 0:
 		c.timer.Stop()
 	case c.goneAway:
-		c.timer.Reset(c.linger())
+		c.timer.Reset(linger(c.qc)) // closing drops what has not been sent or was lost
 	case c.idle > 0:
 		c.timer.Reset(c.idle)
 	default:
 		c.timer.Stop()
 	}
-}
-
-// linger is how long a connection stays open behind its last stream, so that the
-// stream's end arrives: closing a QUIC connection drops what has not been sent or
-// was lost. It is time for one retransmission, and at most a second.
-func (c *clientConn) linger() time.Duration {
-	return min(100*time.Millisecond+5*c.qc.ConnectionStats().SmoothedRTT, time.Second)
 }
 
 // endAfterUse lets the connection end behind its last stream.

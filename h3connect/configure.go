@@ -258,9 +258,12 @@ func newServerConn(qc *quic.Conn, idle time.Duration, most int64) *serverConn {
 	return c
 }
 
-// drainLinger is how long a connection stays open behind its last request when
-// the server shuts down, so that what was sent arrives.
-const drainLinger = time.Second
+// linger is how long a connection stays open behind its last request when the
+// server shuts down, so that what was sent arrives, on either side: it is time for
+// one retransmission, and at most a second.
+func linger(qc *quic.Conn) time.Duration {
+	return min(100*time.Millisecond+5*qc.ConnectionStats().SmoothedRTT, time.Second)
+}
 
 // rearm starts the timer anew. It is called with mu held, or before c is shared.
 func (c *serverConn) rearm() {
@@ -268,7 +271,7 @@ func (c *serverConn) rearm() {
 	case c.requests > 0:
 		c.timer.Stop()
 	case c.draining:
-		c.timer.Reset(drainLinger)
+		c.timer.Reset(linger(c.qc))
 	case c.idle > 0:
 		c.timer.Reset(c.idle)
 	default:

@@ -272,7 +272,9 @@ func TestShutdownLingers(t *testing.T) {
 		synctest.Wait()
 		start := time.Now()
 		require.NoError(t, s.Shutdown(context.Background()))
-		require.InDelta(t, drainLinger, time.Since(start), float64(100*time.Millisecond))
+		took := time.Since(start)
+		require.GreaterOrEqual(t, took, 100*time.Millisecond, "what was sent may still be on its way")
+		require.Less(t, took, time.Second, "but the network is a fast one")
 		<-qc.Context().Done()
 	})
 }
