@@ -14,15 +14,20 @@ const usedSize = 1 << 10
 // remains, not the crush.
 const sendsAtOnce = 64
 
-// idle measures the memory of sockets that do nothing.
+// idle measures the memory of sockets that do nothing. What a process needs once,
+// such as the pages of its program that a first socket touches, is there before it
+// begins.
 func (l load) idle(ctx context.Context, c client, mark func(string) error) (figures, error) {
+	if _, err := c.open(ctx, 1, 1, func(int, []byte, bool) {}); err != nil {
+		return figures{}, err
+	}
 	if err := mark(markEmpty); err != nil {
 		return figures{}, err
 	}
 	var wrong atomic.Bool
 	room := make(chan struct{}, sendsAtOnce)
 	p := payload(load{Size: usedSize, Compress: l.Compress}, 0)
-	answers := make([]answered, l.Sockets)
+	answers := make([]answered, 1+l.Sockets) // the first one's too
 	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, q []byte, last bool) {
 		if !answers[i].take(p, q, last) {
 			wrong.Store(true)
