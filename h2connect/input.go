@@ -11,11 +11,13 @@ import (
 // readBuffer is the size of a connection's read buffer: what one wake-up of the
 // reader can bring. A connection on which little happens has one of idleBuffer: it
 // gets the large one when a read has filled that, and gives it back when
-// idleReads in a row would have had room in it.
+// idleReads in a row would have had room in it. Without TLS, which yields a record of
+// 16 KiB at most, the large one is plainBuffer: a message of 64 KiB in one read.
 const (
-	readBuffer = 32 << 10
-	idleBuffer = 2 << 10
-	idleReads  = 64
+	readBuffer  = 32 << 10
+	plainBuffer = largestStorage
+	idleBuffer  = 2 << 10
+	idleReads   = 64
 )
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
@@ -48,16 +50,35 @@ func (in *input) fit(n int) {
 	switch {
 	case len(in.buf) == idleBuffer:
 		if n == idleBuffer {
-			in.buf, in.small = readBuffers.Get().(*[readBuffer]byte)[:], 0
+			in.borrow()
 		}
 	case n > idleBuffer:
 		in.small = 0
 	default:
 		if in.small++; in.small >= idleReads {
-			readBuffers.Put((*[readBuffer]byte)(in.buf))
-			in.buf = make([]byte, idleBuffer)
+			in.giveBack()
 		}
 	}
+}
+
+// borrow takes a large buffer.
+func (in *input) borrow() {
+	in.small = 0
+	if in.layered {
+		in.buf = readBuffers.Get().(*[readBuffer]byte)[:]
+		return
+	}
+	in.buf = getStorage(plainBuffer)[:plainBuffer]
+}
+
+// giveBack takes a small one in its place.
+func (in *input) giveBack() {
+	if len(in.buf) == readBuffer {
+		readBuffers.Put((*[readBuffer]byte)(in.buf))
+	} else {
+		putStorage(in.buf)
+	}
+	in.buf = make([]byte, idleBuffer)
 }
 
 // readsOn is how many times in a row the reader reads on with something to send.

@@ -16,21 +16,28 @@ import (
 // A connection on which little happens holds a small read buffer: it gets the large
 // one when a read has filled it, and gives it back when it has no use for it.
 func TestReadBufferIsSmallWhileLittleHappens(t *testing.T) {
+	for layered, large := range map[bool]int{true: readBuffer, false: plainBuffer} {
+		testReadBuffer(t, layered, large)
+	}
+}
+
+func testReadBuffer(t *testing.T, layered bool, large int) {
 	var in input
 	in.init(&conn{})
+	in.layered = layered
 	in.fit(idleBuffer - 1)
 	assert.Len(t, in.buf, idleBuffer)
 	in.fit(idleBuffer)
-	assert.Len(t, in.buf, readBuffer)
+	assert.Len(t, in.buf, large)
 	for range idleReads - 1 {
 		in.fit(1)
 	}
-	assert.Len(t, in.buf, readBuffer, "it may have been a pause")
+	assert.Len(t, in.buf, large, "it may have been a pause")
 	in.fit(idleBuffer + 1)
 	for range idleReads - 1 {
 		in.fit(idleBuffer)
 	}
-	assert.Len(t, in.buf, readBuffer, "there was use for it in between")
+	assert.Len(t, in.buf, large, "there was use for it in between")
 	in.fit(idleBuffer)
 	assert.Len(t, in.buf, idleBuffer)
 }
