@@ -18,7 +18,7 @@ const method = "Server and client are processes of their own on one machine, sta
 	"It sends a socket's next message when the answer is there, and joins what it sends while it handles what came in one read; at a fixed rate it sends what is due every millisecond, each message by a write of its own. " +
 	"Only cases that say so, those with compression, and a socket beside endless downloads without another word have this module's own clients. " +
 	"Servers have no limit, check or deadline switched off. Other libraries are used as their documentation shows, with their buffers kept from one message to the next and their pools.\n\n" +
-	"Memory is what is resident after a garbage collection, less what was with one socket. With 1,000,000 sockets it is all of the server's process, and it is looked at again when each has answered a Ping of the client's with the right Pong; " +
+	"Memory is what is resident after a garbage collection, less what was with one socket, or with none in runs of commits before 4a1ff97. With 1,000,000 sockets it is all of the server's process, and it is looked at again when each has answered a Ping of the client's with the right Pong; " +
 	"the server's own Pings are sent after five minutes of silence there, not after half a minute.\n"
 
 // markdown returns the page, with plots if there are drawings.
