@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // joining is the size in bytes of a message that a server of broadcasts echoes: the
@@ -52,7 +54,7 @@ func (l load) broadcast(ctx context.Context, c client, mark func(string) error) 
 		return f, err
 	}
 	trips = nil
-	begin, cpu := time.Now(), cpuTime()
+	begin, cpu := time.Now(), child.CPUTime()
 	for time.Since(begin) < l.Time {
 		if err := once(); err != nil {
 			return f, err
@@ -60,7 +62,7 @@ func (l load) broadcast(ctx context.Context, c client, mark func(string) error) 
 	}
 	n := float64(len(trips) * l.Sockets)
 	f = figures{
-		Messages: n / time.Since(begin).Seconds(), ClientCPU: per(cpuTime()-cpu, n), Count: n,
+		Messages: n / time.Since(begin).Seconds(), ClientCPU: per(child.CPUTime()-cpu, n), Count: n,
 	}
 	f.latency(trips)
 	return f, mark(markEnd)

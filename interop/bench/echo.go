@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // warming is how long a load runs before it is measured, at most as long as that.
@@ -52,7 +54,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	if err := mark(markBegin); err != nil {
 		return figures{}, err
 	}
-	begin, cpu, bulk := time.Now(), cpuTime(), downloaded.Load()
+	begin, cpu, bulk := time.Now(), child.CPUTime(), downloaded.Load()
 	crowd.phase.Store(measured)
 	if err := crowd.wait(ctx, l.Time); err != nil {
 		return figures{}, err
@@ -66,7 +68,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	took := time.Since(begin).Seconds()
 	f := figures{
 		Messages: count / took, Bytes: count * float64(len(crowd.talkers[0].payload)) / took,
-		ClientCPU: per(cpuTime()-cpu, count), Bulk: float64(downloaded.Load()-bulk) / took, Count: count,
+		ClientCPU: per(child.CPUTime()-cpu, count), Bulk: float64(downloaded.Load()-bulk) / took, Count: count,
 	}
 	if err := mark(markEnd); err != nil {
 		return f, err

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // open measures how fast sockets open: on one connection where they share, each
@@ -14,11 +16,11 @@ func (l load) open(ctx context.Context, c client, mark func(string) error) (figu
 	if err := mark(markBegin); err != nil {
 		return figures{}, err
 	}
-	begin, cpu := time.Now(), cpuTime()
+	begin, cpu := time.Now(), child.CPUTime()
 	if _, err := c.open(ctx, l.Sockets, 1, func(int, []byte, bool) {}); err != nil {
 		return figures{}, err
 	}
 	n := float64(l.Sockets)
-	f := figures{Messages: n / time.Since(begin).Seconds(), ClientCPU: per(cpuTime()-cpu, n), Count: n}
+	f := figures{Messages: n / time.Since(begin).Seconds(), ClientCPU: per(child.CPUTime()-cpu, n), Count: n}
 	return f, mark(markEnd)
 }

@@ -6,16 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // A task is what a process of a measurement is told, as JSON in its last
@@ -59,67 +58,19 @@ type (
 // as opening 10,000 sockets.
 const patience = 2 * time.Minute
 
-// A child is a process of a measurement.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
-	err strings.Builder
-}
-
 // start starts this program again with a task. The process ends when ctx does.
-func start(ctx context.Context, t task) (*child, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	arg, err := json.Marshal(t)
-	if err != nil {
-		return nil, err
-	}
-	c := &child{cmd: exec.CommandContext(ctx, exe, taskFlag, string(arg))}
-	c.cmd.Env = append(os.Environ(), contenders[t.Contender].env...)
-	c.cmd.Stderr = &c.err
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.out = bufio.NewScanner(out)
-	c.out.Buffer(nil, 1<<20)
-	return c, c.cmd.Start()
+func start(ctx context.Context, t task) (*child.Process, error) {
+	return child.Start(ctx, t.Role, taskFlag, t, func(cmd *exec.Cmd) {
+		cmd.Env = append(os.Environ(), contenders[t.Contender].env...)
+	})
 }
 
-// next reads the child's next line into v.
-func (c *child) next(v any) error {
-	if !c.out.Scan() {
-		if err := c.out.Err(); err != nil {
-			return err
-		}
-		return fmt.Errorf("process ended early: %s", strings.TrimSpace(c.err.String()))
-	}
-	return json.Unmarshal(c.out.Bytes(), v)
-}
-
-// ask has the child, which is a server, answer to a mark with its usage.
-func (c *child) ask(mark string) (u usage, err error) {
-	if _, err := io.WriteString(c.in, mark+"\n"); err != nil {
+// ask has a server answer to a mark with its usage.
+func ask(server *child.Process, mark string) (u usage, err error) {
+	if err := server.Line(mark); err != nil {
 		return u, err
 	}
-	return u, c.next(&u)
-}
-
-// end makes the child end, which it does when its standard input has, and waits
-// for it.
-func (c *child) end() {
-	c.in.Close()
-	gone := time.AfterFunc(5*time.Second, func() { c.cmd.Process.Kill() })
-	defer gone.Stop()
-	for c.out.Scan() {
-	}
-	c.cmd.Wait()
+	return u, server.Next(&u)
 }
 
 // measure runs one contender under one load. With a file for it, the server is
@@ -129,20 +80,20 @@ func measure(ctx context.Context, contender string, l load, profile string) (fig
 	if err != nil {
 		return figures{}, err
 	}
-	defer server.end()
+	defer server.End()
 	var at ready
-	if err := server.next(&at); err != nil {
+	if err := server.Next(&at); err != nil {
 		return figures{}, fmt.Errorf("server: %w", err)
 	}
 	client, err := start(ctx, task{Role: "client", Contender: contender, Load: l, Addr: at.Addr, Cert: at.Cert})
 	if err != nil {
 		return figures{}, err
 	}
-	defer client.end()
+	defer client.End()
 	marks := make(map[string]usage)
 	for {
 		var e event
-		if err := client.next(&e); err != nil {
+		if err := client.Next(&e); err != nil {
 			return figures{}, fmt.Errorf("client: %w", err)
 		}
 		switch {
@@ -151,10 +102,10 @@ func measure(ctx context.Context, contender string, l load, profile string) (fig
 		case e.Result != nil:
 			return e.Result.complete(marks), nil
 		}
-		if marks[e.Mark], err = server.ask(e.Mark); err != nil {
+		if marks[e.Mark], err = ask(server, e.Mark); err != nil {
 			return figures{}, fmt.Errorf("server: %w", err)
 		}
-		if _, err := io.WriteString(client.in, "\n"); err != nil {
+		if err := client.Line(""); err != nil {
 			return figures{}, fmt.Errorf("client: %w", err)
 		}
 	}
@@ -239,35 +190,11 @@ func usageNow(mark string) usage {
 		debug.FreeOSMemory() // and goes with the next
 	}
 	var u usage
-	u.CPU = cpuTime()
-	u.RSS = resident()
+	u.CPU = child.CPUTime()
+	u.RSS = child.Resident()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.Heap, u.Allocs = m.HeapInuse, m.Mallocs
 	u.Goroutines = runtime.NumGoroutine()
 	return u
-}
-
-// cpuTime returns the process's user and system time.
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
-// resident returns the bytes of the process's memory that are resident, 0 where
-// the system does not tell.
-func resident() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(f[1], 10, 64)
-	return pages * int64(os.Getpagesize())
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket/interop/compare/result"
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // A coordinator does runs, each with a server and a client process of its own.
@@ -103,19 +104,19 @@ const shapedAtOnce = 4
 func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) {
 	serving := task{Role: "server", Cert: c.cert, Key: c.key, Listen: "127.0.0.1:0"}
 	asking := task{Role: "client", Cert: c.cert, Plan: p}
-	start := func(t task) (*child, error) { return spawn(ctx, t) }
+	start := func(t task) (*child.Process, error) { return spawn(ctx, t) }
 	front := func(addr string) (string, error) { return addr, nil }
 	if p.Link.shaped() {
 		w := lay(p.Link, c.imitate != "")
 		defer w.cut()
 		w.at(&serving, &asking)
-		start, front = func(t task) (*child, error) { return w.spawn(ctx, t) }, w.front
+		start, front = func(t task) (*child.Process, error) { return w.spawn(ctx, t) }, w.front
 	}
 	server, at, err := startServer(start, serving)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { server.end() }()
+	defer func() { server.End() }()
 	host, err := front(at)
 	if err != nil {
 		return nil, err
@@ -125,10 +126,10 @@ func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer client.end()
+	defer client.End()
 	for {
 		var e event
-		if err := client.next(&e); err != nil {
+		if err := client.Next(&e); err != nil {
 			return nil, err
 		}
 		switch {
@@ -137,10 +138,10 @@ func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) 
 		case e.Run != nil:
 			return e.Run, nil
 		case e.Ask != nil && e.Ask.Do == askRestart:
-			if err := server.say(e.Ask); err != nil {
+			if err := server.Say(e.Ask); err != nil {
 				return nil, err
 			}
-			server.end()
+			server.End()
 			serving.Listen = at
 			if server, _, err = startServer(start, serving); err != nil {
 				return nil, err
@@ -148,27 +149,27 @@ func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) 
 			e.Ask.Do = askUsage
 		}
 		var u json.RawMessage
-		if err := server.say(e.Ask); err != nil {
+		if err := server.Say(e.Ask); err != nil {
 			return nil, err
 		}
-		if err := server.next(&u); err != nil {
+		if err := server.Next(&u); err != nil {
 			return nil, err
 		}
-		if err := client.say(u); err != nil {
+		if err := client.Say(u); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // startServer starts a server process and returns where it listens.
-func startServer(start func(task) (*child, error), t task) (*child, string, error) {
+func startServer(start func(task) (*child.Process, error), t task) (*child.Process, string, error) {
 	server, err := start(t)
 	if err != nil {
 		return nil, "", err
 	}
 	var r ready
-	if err := server.next(&r); err != nil {
-		server.end()
+	if err := server.Next(&r); err != nil {
+		server.End()
 		return nil, "", err
 	}
 	return server, r.Addr, nil

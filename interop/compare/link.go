@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsmux/websocket/interop/compare/network"
 	"github.com/wsmux/websocket/interop/compare/result"
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // An end is a process's end of a link: the process starts in a network namespace of
@@ -70,7 +71,7 @@ func (w *wire) front(addr string) (string, error) {
 }
 
 // spawn starts a process, at an end of the cable if there is one.
-func (w *wire) spawn(ctx context.Context, t task) (*child, error) {
+func (w *wire) spawn(ctx context.Context, t task) (*child.Process, error) {
 	if t.Link == nil {
 		return spawn(ctx, t)
 	}
@@ -87,10 +88,10 @@ func (w *wire) spawn(ctx context.Context, t task) (*child, error) {
 	f, err := network.Receive(ours)
 	if err != nil {
 		var none ready
-		if e := c.next(&none); e != nil {
+		if e := c.Next(&none); e != nil {
 			err = e // why it has gone
 		}
-		c.end()
+		c.End()
 		return nil, err
 	}
 	w.mu.Lock()
@@ -127,9 +128,9 @@ func (c *coordinator) probe(ctx context.Context) {
 	defer w.cut()
 	p, err := w.spawn(ctx, task{Role: "probe", Link: &end{IP: clientIP}})
 	if err == nil {
-		defer p.end()
+		defer p.End()
 		var works ready
-		err = p.next(&works)
+		err = p.Next(&works)
 	}
 	if err != nil && ctx.Err() == nil {
 		c.imitate = err.Error()

@@ -7,15 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/wsmux/websocket/interop/compare/result"
+	"github.com/wsmux/websocket/interop/internal/child"
 )
 
 // taskFlag is the first argument of a process of a run; a task as JSON follows.
@@ -70,80 +69,14 @@ const (
 	askRestart = "restart" // shuts the server down; the coordinator starts another one
 )
 
-// A child is a process of a run.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
-	err strings.Builder
-}
-
-// spawn starts this program again with a task. The process ends when ctx does, or
-// when its standard input does, which the death of this process is enough for.
-func spawn(ctx context.Context, t task, files ...*os.File) (*child, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	arg, err := json.Marshal(t)
-	if err != nil {
-		return nil, err
-	}
-	c := &child{cmd: exec.CommandContext(ctx, exe, taskFlag, string(arg))}
-	c.cmd.Stderr = &c.err
-	c.cmd.ExtraFiles = files
-	if t.Link != nil {
-		c.cmd.SysProcAttr = namespace()
-	}
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.out = bufio.NewScanner(out)
-	c.out.Buffer(nil, 16<<20)
-	return c, c.cmd.Start()
-}
-
-// next reads the child's next line into v.
-func (c *child) next(v any) error {
-	if !c.out.Scan() {
-		if err := c.out.Err(); err != nil {
-			return err
+// spawn starts a process of a run.
+func spawn(ctx context.Context, t task, files ...*os.File) (*child.Process, error) {
+	return child.Start(ctx, t.Role, taskFlag, t, func(cmd *exec.Cmd) {
+		cmd.ExtraFiles = files
+		if t.Link != nil {
+			cmd.SysProcAttr = namespace()
 		}
-		_ = c.cmd.Wait()
-		text := strings.TrimSpace(c.err.String())
-		return fmt.Errorf("the %s ended early: %s", c.role(), text[max(0, len(text)-2000):])
-	}
-	return json.Unmarshal(c.out.Bytes(), v)
-}
-
-func (c *child) role() string {
-	var t task
-	_ = json.Unmarshal([]byte(c.cmd.Args[len(c.cmd.Args)-1]), &t)
-	return t.Role
-}
-
-// say writes a line to the child.
-func (c *child) say(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = c.in.Write(append(b, '\n'))
-	return err
-}
-
-// end makes the child end, by the end of its standard input, and waits for it.
-func (c *child) end() {
-	c.in.Close()
-	gone := time.AfterFunc(5*time.Second, func() { _ = c.cmd.Process.Kill() })
-	defer gone.Stop()
-	for c.out.Scan() {
-	}
-	_ = c.cmd.Wait()
+	})
 }
 
 // runTask is a process of a run.

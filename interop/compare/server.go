@@ -6,11 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +16,7 @@ import (
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/interop/compare/carry"
 	"github.com/wsmux/websocket/interop/compare/network"
+	"github.com/wsmux/websocket/interop/internal/child"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -120,25 +118,10 @@ func usageNow(collect bool, c *census) usage {
 	if collect {
 		debug.FreeOSMemory()
 	}
-	u := usage{CPU: cpuTime(), RSS: resident(), Goroutines: runtime.NumGoroutine()}
+	u := usage{CPU: child.CPUTime(), RSS: child.Resident(), Goroutines: runtime.NumGoroutine()}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.Heap = int64(m.HeapInuse)
 	u.Connections, u.Handshakes = int(c.connections.Load()), int(c.handshakes.Load())
 	return u
-}
-
-// resident returns the bytes of the process's memory that are resident, 0 where
-// the system does not tell.
-func resident() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(f[1], 10, 64)
-	return pages * int64(os.Getpagesize())
 }
