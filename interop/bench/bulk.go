@@ -39,6 +39,7 @@ func besideBulk(d time.Duration) []benchmark {
 			if downloads > 0 {
 				b.shows = append(b.shows, download, kept)
 				b.goals = both(h2Ours, goal{metric: p99, to: xnet, ratio: 0.2}, goal{metric: kept, ratio: 0.95})
+				b.vary(apart("h2 handler"), "h2 handler", func(l *load) { l.Apart = true })
 			}
 			list = append(list, b)
 		}
@@ -53,6 +54,11 @@ func besideBulk(d time.Duration) []benchmark {
 	}
 	return list
 }
+
+// apart is a socket on a connection of its own: what it costs the downloads by the
+// work that it is, which no server can give back, and how long its messages take on
+// processors that are busy with downloads, without any queue.
+func apart(name string) string { return name + ", socket apart" }
 
 func downloadsOf(n int) string {
 	switch n {

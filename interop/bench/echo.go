@@ -106,10 +106,12 @@ func (c *crowd) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pace sends rate messages per second, spread over the sockets. A socket whose
-// answer is late is passed over.
+// pace sends rate messages per second, spread over the sockets, and wakes no more
+// often than it has to: once for each, or every paceTick for all that are due by
+// then. A socket whose answer is late is passed over.
 func (c *crowd) pace(ctx context.Context, rate int) {
-	tick := time.NewTicker(time.Millisecond)
+	every := max(time.Second/time.Duration(rate), paceTick)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	begin, sent := time.Now(), 0
 	for {
@@ -117,7 +119,8 @@ func (c *crowd) pace(ctx context.Context, rate int) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for due := int(now.Sub(begin).Seconds() * float64(rate)); sent < due; sent++ {
+			// A tick is no more exact than timers are: half of one is not left for the next.
+			for due := int((now.Sub(begin) + every/2).Seconds() * float64(rate)); sent < due; sent++ {
 				if t := c.talkers[sent%len(c.talkers)]; !t.busy.Load() {
 					c.begin(t)
 				}
@@ -125,6 +128,10 @@ func (c *crowd) pace(ctx context.Context, rate int) {
 		}
 	}
 }
+
+// paceTick is how long messages are collected, at most, that are to be sent at a
+// high rate.
+const paceTick = time.Millisecond
 
 func per(d time.Duration, n float64) time.Duration {
 	if n == 0 {

@@ -26,6 +26,7 @@ type load struct {
 	Library  bool          // the client is this module's public API
 	Bulk     int           // endless downloads beside the sockets
 	Reading  reading       // how a neutral client reads; "": the client is another
+	Apart    bool          // a neutral client's sockets have a connection of their own
 }
 
 // A kind of load.

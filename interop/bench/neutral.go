@@ -44,6 +44,7 @@ type neutral struct {
 	addr    string
 	config  *tls.Config
 	how     reading
+	apart   *neutral // has the sockets, if not nil
 	opened  int
 	first   sync.Once
 	failure error // to connect
@@ -74,10 +75,15 @@ type neutralStream struct {
 }
 
 func newNeutral(t task) *neutral {
-	return &neutral{
+	c := &neutral{
 		addr: t.Addr, config: clientTLS(t, "h2"), how: t.Load.Reading, hash: sha256.New(),
 		ready: make(chan struct{}), ended: make(chan struct{}), streams: make(map[uint32]*neutralStream),
 	}
+	if t.Load.Apart {
+		t.Load.Apart = false
+		c.apart = newNeutral(t)
+	}
+	return c
 }
 
 // connect connects once.
@@ -243,7 +249,10 @@ func (c *neutral) start(ctx context.Context, st *neutralStream, end bool, fields
 	return c.wait(ctx, st.answered)
 }
 
-func (c *neutral) open(ctx context.Context, n, _ int, got received) ([]socket, error) {
+func (c *neutral) open(ctx context.Context, n, conns int, got received) ([]socket, error) {
+	if c.apart != nil {
+		return c.apart.open(ctx, n, conns, got)
+	}
 	first := c.opened
 	c.opened += n
 	sockets := make([]socket, n)
