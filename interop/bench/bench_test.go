@@ -204,7 +204,7 @@ func TestPageIsWhatTheResultsSay(t *testing.T) {
 	if _, err := os.Stat("results.json"); err != nil {
 		t.Skip("no results yet: ", err)
 	}
-	r, err := readReport("results.json", benchmarks(time.Second))
+	r, err := readReports("results.json,million.json", benchmarks(time.Second))
 	require.NoError(t, err)
 	plots := r.draw()
 	page, err := os.ReadFile("README.md")
