@@ -17,12 +17,6 @@ type room struct {
 	fresh bool // ready was found out for the check that follows
 }
 
-// notSentLowat is how many bytes the kernel holds that it has not sent yet
-// before it says that it has no room (TCP_NOTSENT_LOWAT): beyond what the
-// network has in flight, data waits with us, where sockets go first. It says that
-// it has room below half of that: with a whole batch besides it is not reached.
-const notSentLowat = 2 * inlineMost
-
 const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
 
 // watch prepares the room of nc, which may be a TLS connection, and bounds what

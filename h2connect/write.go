@@ -29,6 +29,13 @@ const (
 	tlsOverhead = 1 << 10 // at most, for a batch
 )
 
+// notSentLowat is how many bytes the kernel holds that it has not sent yet
+// before it says that it has no room, where that can be set (on Linux,
+// TCP_NOTSENT_LOWAT): beyond what the network has in flight, data waits with us,
+// where sockets go first. It says that it has room below half of that: with a whole
+// batch besides it is not reached.
+const notSentLowat = 2 * inlineMost
+
 // inlineRounds is how many batches a caller of flush writes before a goroutine
 // takes over, so that serving others does not keep it.
 const inlineRounds = 4

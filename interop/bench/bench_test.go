@@ -209,7 +209,7 @@ func TestPageIsWhatTheResultsSay(t *testing.T) {
 	plots := r.draw()
 	page, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	assert.Equal(t, string(r.markdown(plots)), string(page), "make it again with -from results.json -page .")
+	assert.Equal(t, string(r.markdown(plots)), string(page), "make it again with -from results.json,million.json -page .")
 	assert.NotContains(t, string(page), unexplained)
 	for _, d := range plots {
 		svg, err := os.ReadFile(d.file)
