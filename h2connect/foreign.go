@@ -316,16 +316,17 @@ func (f *foreign) CloseWrite() error {
 func (f *foreign) Close() error { return f.CloseWrite() }
 
 // Abort implements websocket.Stream: a write deadline that has passed resets
-// the stream.
+// the stream. One that has ended already, in both directions or by a reset, is left
+// to its server.
 func (f *foreign) Abort() error {
 	f.mu.Lock()
-	orderly := f.outEnd && f.inErr == io.EOF
+	_, wasReset := errors.AsType[http2.StreamError](f.inErr)
+	over := wasReset || f.outEnd && f.inErr == io.EOF
 	f.mu.Unlock()
-	if orderly {
-		return nil
+	if !over {
+		f.reset() // first: who is told returns from the handler, perhaps
 	}
 	f.fail(net.ErrClosed)
-	f.reset()
 	return nil
 }
 
@@ -335,16 +336,12 @@ func (f *foreign) reset() {
 	// Not by use: a blocked write is what it has to end. Deadlines may be set
 	// from any goroutine while the handler runs; that it may have returned this
 	// very moment is what the recover is for.
-	go func() {
-		defer func() { _ = recover() }()
-		select {
-		case <-f.done:
-		default:
-			past := time.Unix(1, 0)
-			_ = f.rc.SetWriteDeadline(past)
-			_ = f.rc.SetReadDeadline(past)
-		}
-	}()
+	defer func() { _ = recover() }()
+	select {
+	case <-f.done:
+	default:
+		_ = f.rc.SetWriteDeadline(longAgo)
+	}
 }
 
 // SetReadDeadline implements websocket.Stream.
