@@ -59,7 +59,7 @@ func TestHandledMessagesAreGatheredInTheSameMemory(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would empty the pools
 	for _, size := range []int{100 << 10, 1 << 20} {
 		t.Run(sizeName(size), func(t *testing.T) {
-			const messages = 20
+			const messages = 100
 			c := websocket.New(newLoop(size), websocket.Params{Limits: websocket.Limits{Message: 4 << 20}})
 			defer c.CloseNow()
 			n, end := 0, make(chan struct{})
