@@ -178,3 +178,18 @@ func TestBufferGrowsByParts(t *testing.T) {
 	b.free()
 	require.Equal(t, buffer{}, b)
 }
+
+// A window that may grow to the largest there is does so by doublings that it has room
+// for, on systems with 32 bits too.
+func TestWindowDoublesUpToTheLargest(t *testing.T) {
+	var r receiver
+	r.init(64<<10, maxWindow)
+	require.EqualValues(t, 14, r.doublings)
+	for range r.doublings {
+		r.flow.double()
+	}
+	require.EqualValues(t, 1<<30, r.flow.size)
+	r = receiver{}
+	r.init(64<<10, 100<<10)
+	require.Zero(t, r.doublings)
+}

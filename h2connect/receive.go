@@ -97,7 +97,7 @@ const (
 
 func (r *receiver) init(window, most int) {
 	r.flow = newInflow(int32(window))
-	for ; 2*window <= most; window *= 2 {
+	for ; window <= most/2; window *= 2 {
 		r.doublings++
 	}
 }
