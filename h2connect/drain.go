@@ -10,7 +10,8 @@ import (
 // Shutdown ends the connections of all http.Servers that were configured with
 // s: every socket gets a Close frame with status 1001, then every connection
 // GOAWAY in two steps (RFC 9113 §6.8), so that a request that is on its way is
-// served or may be sent again elsewhere. It waits until closing handshakes and
+// served or may be sent again elsewhere, a new socket with REFUSED_STREAM (RFC 9113
+// §8.7; 503 where a handler has seen the request). It waits until closing handshakes and
 // requests are done and the connections closed; idle ones close after
 // [Limits.Linger] at the latest.
 //

@@ -263,3 +263,39 @@ func TestShutdownTwiceAndBesideTheHTTPServers(t *testing.T) {
 	assert.NoError(t, conf.Shutdown(t.Context()), "there is nothing left")
 	assert.NoError(t, (&Server{}).Shutdown(t.Context()), "nor was there ever here")
 }
+
+// OP-02: a socket that is asked for behind Close 1001 and before the last GOAWAY is
+// refused as one that nobody has looked at (RFC 9113 §8.7): its client may ask
+// elsewhere at once. Ordinary requests are served.
+func TestOP02ShutdownRefusesASocketAsNeverSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(chan string, 10)
+		handler := socketHandler()
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen <- r.Method + r.URL.Path
+			handler.ServeHTTP(w, r)
+		}))
+		p.greet()
+		p.headers(1, false, connect()...)
+		p.wantStatus(1, "200", false, "a socket")
+		synctest.Wait()
+		done := shutdown(t.Context(), p)
+		p.wantData(1, "\x88\x02\x03\xe9", false, "the goodbye")
+		ping := p.toPing()
+		p.headers(3, false, connect()...)
+		p.wantReset(3, http2.ErrCodeRefusedStream, "a new one")
+		p.served(5)
+		assert.NoError(t, p.fr.WriteData(1, true, wstest.NewClient(nil).Append(nil, wstest.Close(1001, ""))))
+		p.wantData(1, "", true, "the old one ends as it should")
+		p.fr.WritePing(true, ping.Data)
+		p.wantGoAway(http2.ErrCodeNo, "")
+		p.hangUp()
+		assert.NoError(t, <-done, "a refusal is nothing unclean")
+		close(seen)
+		var all []string
+		for s := range seen {
+			all = append(all, s)
+		}
+		assert.Equal(t, []string{"CONNECT/ws", "GET/hello"}, all, "what the handler has seen")
+	})
+}

@@ -55,6 +55,8 @@ const responseBuffer = 4 << 10
 var (
 	_ http.Flusher    = (*responseWriter)(nil)
 	_ io.StringWriter = (*responseWriter)(nil)
+
+	_ sockets.StreamRejecter = (*responseWriter)(nil)
 )
 
 func newResponseWriter(sc *serverConn, st *stream, in *incoming, ctx context.Context) *responseWriter {
@@ -403,6 +405,21 @@ func (w *responseWriter) refuse() {
 	w.st.cancel(handshake.ErrNotAccepted)
 	w.st.finish(w.buf, nil)
 	w.buf = w.buf[:0]
+}
+
+// RejectStream is what package sockets wants of a server that is shutting down:
+//
+//	"The REFUSED_STREAM error code can be included in a RST_STREAM frame to indicate
+//	that the stream is being closed prior to any processing having occurred. Any
+//	request that was sent on the reset stream can be safely retried."
+//
+// https://www.rfc-editor.org/rfc/rfc9113#section-8.7-4
+func (w *responseWriter) RejectStream() bool {
+	if !w.asked || w.done.Load() || w.snapshot != nil || w.accepted {
+		return false
+	}
+	w.abort(http2.ErrCodeRefusedStream, http.ErrServerClosed)
+	return true
 }
 
 func (w *responseWriter) release() {

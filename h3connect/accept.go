@@ -55,7 +55,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 		})
 	}
 	if err := handshake.CheckConnect(connectOf(w, r)); err != nil {
-		return nil, reject(w, r, streamer, err)
+		return nil, reject(w, r, err)
 	}
 	agreement, he := handshake.Negotiate(r, true, o)
 	if he != nil {
@@ -99,21 +99,30 @@ func refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError)
 }
 
 // reject answers a request that CheckConnect found wanting.
-func reject(w http.ResponseWriter, r *http.Request, s streamer, err error) error {
+func reject(w http.ResponseWriter, r *http.Request, err error) error {
 	if he, ok := errors.AsType[*websocket.HandshakeError](err); ok {
 		return refuse(w, r, he)
 	}
-	// http3 must not send a response on its way out. A write deadline in the
-	// past keeps the versions from it that would.
-	_ = http.NewResponseController(w).SetWriteDeadline(longAgo)
 	handshake.MarkAccepted(w.Header()) // or what guards the response would answer
-	if hs, takeErr := s.take(); takeErr == nil {
-		hs.CancelRead(quic.StreamErrorCode(http3.ErrCodeMessageError))
-		hs.CancelWrite(quic.StreamErrorCode(http3.ErrCodeMessageError))
-	}
+	resetStream(w, http3.ErrCodeMessageError)
 	he := &websocket.HandshakeError{Reason: err.Error(), Err: err}
 	observe.Refused(r.Context(), r.ProtoMajor, he)
 	return he
+}
+
+// resetStream resets a request's stream in both directions, without a response.
+func resetStream(w http.ResponseWriter, code http3.ErrCode) {
+	// http3 must not send a response on its way out. A write deadline in the
+	// past keeps the versions from it that would.
+	_ = http.NewResponseController(w).SetWriteDeadline(longAgo)
+	s, ok := streamerOf(w)
+	if !ok {
+		return
+	}
+	if hs, err := s.take(); err == nil {
+		hs.CancelRead(quic.StreamErrorCode(code))
+		hs.CancelWrite(quic.StreamErrorCode(code))
+	}
 }
 
 // longAgo is a deadline that has passed.

@@ -6,6 +6,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/sockets"
 )
 
 // A guard is the ResponseWriter of an extended CONNECT for websocket. Any 2xx to it
@@ -20,7 +21,10 @@ type guard struct {
 	refused bool
 }
 
-var _ http.Flusher = (*guard)(nil)
+var (
+	_ http.Flusher           = (*guard)(nil)
+	_ sockets.StreamRejecter = (*guard)(nil)
+)
 
 // Unwrap is what http.ResponseController looks for.
 func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
@@ -97,6 +101,22 @@ func (g *guard) refuse() {
 	}
 	_ = w.stream.Close()
 	w.stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeNoError))
+}
+
+// RejectStream is what package sockets wants of a server that is shutting down:
+//
+//	"When the server cancels a request without performing any application
+//	processing, the request is considered "rejected". The server SHOULD abort its
+//	response stream with the error code H3_REQUEST_REJECTED."
+//
+// https://www.rfc-editor.org/rfc/rfc9114#section-4.1.1
+func (g *guard) RejectStream() bool {
+	if g.decided {
+		return false
+	}
+	resetStream(g.ResponseWriter, http3.ErrCodeRequestRejected)
+	g.decided = true
+	return true
 }
 
 // A refusalWriter writes a response with its content and keeps the stream, so that

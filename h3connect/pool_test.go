@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/internal/altsvc"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -47,6 +48,21 @@ func TestP43RejectedTwice(t *testing.T) {
 	se, ok := errors.AsType[*StreamError](err)
 	require.True(t, ok)
 	require.EqualValues(t, http3.ErrCodeRequestRejected, se.Code)
+}
+
+// Where there is TCP too, a server that is being replaced need not have a successor
+// over HTTP/3: the other connection gets HTTP/3's head start and not QUIC's time.
+func TestRejectedDialDoesNotWaitForAConnectionThatNeverComes(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	// Without a bound it would be the context that ends the dial.
+	c := goDial(altsvc.WithHeadStart(soon(t), 50*time.Millisecond), newTransport(t), s.addr, nil)
+	str, _ := s.accept(socketSettings()).acceptStream()
+	require.NoError(t, s.ln.Close()) // nobody answers any more, and what is open goes on
+	str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	err := wantFailure(t, c).err
+	require.ErrorIs(t, err, errNoSuccessor)
+	require.ErrorIs(t, err, websocket.ErrNotSupported, "another bootstrap may be tried")
 }
 
 func TestC8GoAwayRejectsDial(t *testing.T) {

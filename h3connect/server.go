@@ -120,7 +120,8 @@ func (s *Server) stop() []*endpoint {
 	return list
 }
 
-// Shutdown ends the server in order: no new connections, and no new sockets (503);
+// Shutdown ends the server in order: no new connections, and no new sockets
+// (H3_REQUEST_REJECTED, RFC 9114 §4.1.1; 503 where a handler has seen the request);
 // a Close frame with status 1001 on every socket, and up to their CloseTimeout for
 // the answers; GOAWAY on every connection, so that no new requests come (RFC 9114
 // §5.2), and each connection ends when its requests have been answered. When ctx

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 	"weak"
@@ -129,6 +130,33 @@ func TestOP01ShutdownInOrder(t *testing.T) {
 	late.wantReset(http3.ErrCodeRequestRejected)
 	require.Equal(t, http3.ErrCodeNoError, p.closed())
 	require.NoError(t, <-shut)
+}
+
+// OP-02: a socket that is asked for behind Close 1001 is refused as one that nobody
+// has looked at (RFC 9114 §4.1.1), before GOAWAY too.
+func TestOP02ShutdownRefusesASocketAsNeverSeen(t *testing.T) {
+	wstest.NoLeaks(t)
+	var s Server
+	var seen atomic.Int32
+	addr, done := serveUntil(t, &s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		echo(w, r)
+	}))
+	p := dialRaw(t, addr)
+	str := p.open(headersFrame(connect()...))
+	str.wantStatus("200")
+	shut := make(chan error, 1)
+	go func() { shut <- s.Shutdown(soon(t)) }()
+	peer := wstest.NewClient(str)
+	peer.WantClose(t, websocket.StatusGoingAway, "the server shuts down")
+	late := p.open(headersFrame(connect()...))
+	late.wantReset(http3.ErrCodeRequestRejected)
+	require.EqualValues(t, 1, seen.Load(), "what the handler has seen")
+	peer.Send(t, wstest.Close(1001, ""))
+	str.wantEnd()
+	require.NoError(t, str.Close())
+	require.NoError(t, <-shut, "a refusal is nothing unclean")
+	require.Equal(t, http.ErrServerClosed, <-done)
 }
 
 func TestOP01ShutdownCutsWhoDoesNotAnswer(t *testing.T) {

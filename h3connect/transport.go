@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/altsvc"
 	"github.com/wsmux/websocket/internal/handshake"
 )
 
@@ -118,7 +119,7 @@ func (t *Transport) dial(ctx context.Context, url string, o *websocket.DialOptio
 	}
 	var tried *clientConn
 	for {
-		c, err := t.acquire(ctx, hostPort(req.URL), tlsConf, forSocket, tried)
+		c, err := t.acquireInTime(ctx, hostPort(req.URL), tlsConf, tried)
 		if err != nil {
 			return nil, nil, nil, failed(err)
 		}
@@ -137,6 +138,25 @@ func (t *Transport) dial(ctx context.Context, url string, o *websocket.DialOptio
 		return nil, nil, resp, failed(err)
 	}
 }
+
+// acquireInTime is acquire for a socket. One that the server has not processed on
+// the connection tried may be had over TCP just as well: a server that is being
+// replaced need not have a successor over HTTP/3.
+func (t *Transport) acquireInTime(ctx context.Context, addr string, tlsConf *tls.Config, tried *clientConn) (*clientConn, error) {
+	limit, limited := altsvc.HeadStart(ctx)
+	if tried == nil || !limited {
+		return t.acquire(ctx, addr, tlsConf, forSocket, tried)
+	}
+	part, cancel := context.WithTimeoutCause(ctx, limit, errNoSuccessor)
+	defer cancel()
+	c, err := t.acquire(part, addr, tlsConf, forSocket, tried)
+	if err != nil && ctx.Err() == nil && part.Err() != nil {
+		err = unprocessed{err}
+	}
+	return c, err
+}
+
+var errNoSuccessor = errors.New("no other connection in time")
 
 // failed returns err as Dial returns it.
 func failed(err error) error {

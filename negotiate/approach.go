@@ -147,12 +147,8 @@ func (a *approach) begin(ctx context.Context, b websocket.Bootstrap, rest []webs
 	if tcp == 0 || a.tcpDown {
 		return true
 	}
-	headStart := d.HeadStart
-	if headStart == 0 {
-		headStart = defaultHeadStart
-	}
 	overTCP := func(ctx context.Context) error { return a.connectTCP(ctx, tcp) }
-	winner, errs := race(ctx, headStart, a.connectHTTP3, overTCP)
+	winner, errs := race(ctx, d.headStart(), a.connectHTTP3, overTCP)
 	if winner == 0 {
 		return true
 	}
@@ -323,7 +319,19 @@ func (a *approach) openHTTP3(ctx context.Context) (*websocket.Conn, *http.Respon
 	case a.via != nil:
 		return nil, nil, fmt.Errorf("HTTP/3 does not go through a proxy: %w", websocket.ErrNotSupported)
 	}
-	return a.d.HTTP3.Dial(a.atAlternative(ctx), a.t.raw, a.o)
+	ctx = a.atAlternative(ctx)
+	if d := a.d.headStart(); d >= 0 && !a.last && !a.tcpDown {
+		ctx = altsvc.WithHeadStart(ctx, d)
+	}
+	return a.d.HTTP3.Dial(ctx, a.t.raw, a.o)
+}
+
+// headStart returns HeadStart or its default.
+func (d *Dialer) headStart() time.Duration {
+	if d.HeadStart == 0 {
+		return defaultHeadStart
+	}
+	return d.HeadStart
 }
 
 // ownOptions returns the options of a socket with a connection of its own, which

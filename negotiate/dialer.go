@@ -73,8 +73,10 @@ type Dialer struct {
 	Policy Policy
 
 	// HeadStart is for how long HTTP/3 alone is connecting before TCP does so
-	// too; who is connected first is used, and the other one given up. Zero:
-	// 300 ms. Negative: TCP waits until HTTP/3 has failed.
+	// too; who is connected first is used, and the other one given up. It is also
+	// for how long a socket that a server has rejected on an open connection over
+	// HTTP/3 waits for another one before it goes over TCP. Zero: 300 ms.
+	// Negative: TCP waits until HTTP/3 has failed.
 	HeadStart time.Duration
 
 	// Jar gives the cookies for sockets and takes those of the answers, refusals

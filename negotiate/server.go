@@ -267,8 +267,11 @@ func (s *Server) announce(h http.Handler, addr net.Addr) http.Handler {
 
 // Shutdown ends the server in an orderly way, within ctx:
 //
-//   - No new connections are taken. [Accept] refuses new sockets with 503 and
-//     Retry-After; ordinary requests are served on connections that are open.
+//   - No new connections are taken. On those that are open, ordinary requests are
+//     served and new sockets refused: over HTTP/2 and HTTP/3 before a handler has
+//     seen them, so that the client may at once ask elsewhere (REFUSED_STREAM, RFC
+//     9113 §8.7; H3_REQUEST_REJECTED, RFC 9114 §4.1.1), over HTTP/1.1, and where a
+//     handler was already at work, by [Accept] with 503 and Retry-After.
 //   - Every socket on every transport gets Close 1001 ([websocket.Conn.CloseWrite]),
 //     and may finish: its handler reads what the client had sent before it
 //     answered, and returns. A client that does not answer within the socket's

@@ -1,16 +1,18 @@
 // Package altsvc carries, from a negotiate.Dialer to h3connect, where a server
-// said that it is to be found over HTTP/3 (RFC 7838), and by which TLS
-// configuration: they do not import each other.
+// said that it is to be found over HTTP/3 (RFC 7838), by which TLS configuration,
+// and how long that may take: they do not import each other.
 package altsvc
 
 import (
 	"context"
 	"crypto/tls"
+	"time"
 )
 
 type (
-	addrKey struct{}
-	tlsKey  struct{}
+	addrKey      struct{}
+	tlsKey       struct{}
+	headStartKey struct{}
 )
 
 // With returns a context in which connections over HTTP/3 lead to addr,
@@ -36,4 +38,16 @@ func WithTLS(ctx context.Context, config *tls.Config) context.Context {
 func TLS(ctx context.Context) *tls.Config {
 	config, _ := ctx.Value(tlsKey{}).(*tls.Config)
 	return config
+}
+
+// WithHeadStart returns a context in which a socket that could not be had on one
+// connection over HTTP/3 waits no longer than d for another one: there is TCP too.
+func WithHeadStart(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, headStartKey{}, d)
+}
+
+// HeadStart returns what WithHeadStart put into ctx, and whether it did.
+func HeadStart(ctx context.Context) (d time.Duration, ok bool) {
+	d, ok = ctx.Value(headStartKey{}).(time.Duration)
+	return d, ok
 }

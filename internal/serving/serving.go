@@ -23,6 +23,9 @@ type Handler struct {
 	Hooks *observe.Hooks // who is told of limits, nil for nobody
 }
 
+// Observed returns Hooks.
+func (h *Handler) Observed() *observe.Hooks { return h.Hooks }
+
 // Of returns what h knows, the zero value if h is no *Handler.
 func Of(h http.Handler) Handler {
 	if h, ok := h.(*Handler); ok {

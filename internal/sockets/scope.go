@@ -48,6 +48,9 @@ var errSocketEnded = errors.New("the socket has ended")
 // context ends with the socket.
 //
 // Within another Handler it adds its own set to that one's scope.
+//
+// Once set says goodbye, requests for sockets do not reach h where their streams can
+// be given back: see StreamRejecter.
 func Handler(h http.Handler, set *Set) http.Handler {
 	sets := []*Set{set}
 	if set == nil {
@@ -60,7 +63,9 @@ func Handler(h http.Handler, set *Set) http.Handler {
 		}
 		if s := scopeOf(r); s != nil {
 			s.join(set)
-			h.ServeHTTP(w, r)
+			if !set.turnsAway(h, w, r) {
+				h.ServeHTTP(w, r)
+			}
 			return
 		}
 		serve(h, sets, w, r)
@@ -108,8 +113,20 @@ func (s *Scope) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		}
 		s.end(websocket.StatusInternalError, true)
 	}()
-	h.ServeHTTP(w, r)
+	if !s.turnsAway(h, w, r) {
+		h.ServeHTTP(w, r)
+	}
 	returned = true
+}
+
+// turnsAway is that of the scope's sets.
+func (s *Scope) turnsAway(h http.Handler, w http.ResponseWriter, r *http.Request) bool {
+	for _, set := range s.sets {
+		if set.turnsAway(h, w, r) {
+			return true
+		}
+	}
+	return false
 }
 
 // enter makes the scope known to its sets.
@@ -246,7 +263,7 @@ func Admit(r *http.Request) *websocket.HandshakeError {
 			}
 			return &websocket.HandshakeError{
 				Status: http.StatusServiceUnavailable,
-				Reason: "the server is shutting down",
+				Reason: goingAway,
 				Header: http.Header{"Retry-After": {retryAfter}},
 				Err:    http.ErrServerClosed,
 			}
