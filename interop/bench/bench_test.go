@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,27 @@ func TestEveryContenderCarriesEveryCase(t *testing.T) {
 func TestWrongByteEndsTheMeasurement(t *testing.T) {
 	_, err := measure(t.Context(), "liar", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Second}, "")
 	require.ErrorContains(t, err, "not what was sent")
+}
+
+func TestServerAndClientShareOneProcessorIfTheyAreTo(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processes are put on one processor on Linux only")
+	}
+	l := load{Kind: echoing, Size: 32, Sockets: 1, Time: 20 * time.Millisecond, Together: true}
+	f, err := measure(t.Context(), "raw TLS", l, "")
+	require.NoError(t, err)
+	assert.Equal(t, 1, f.Processors)
+	r := &report{Results: []*result{{Rounds: []figures{f}}}}
+	assert.True(t, r.shared(), "the page says so")
+
+	server, err := start(t.Context(), task{Role: "server", Contender: "raw TLS"})
+	require.NoError(t, err)
+	defer server.End()
+	var at ready
+	require.NoError(t, server.Next(&at))
+	u, err := ask(server, markBegin)
+	require.NoError(t, err)
+	assert.Equal(t, runtime.NumCPU(), u.Processors, "and processes that are not to do not")
 }
 
 func TestInterruptedMeasurementLeavesNoProcess(t *testing.T) {

@@ -94,7 +94,7 @@ func echoes(d time.Duration) []benchmark {
 			}
 			b := benchmark{
 				name:       echoCase(size, sockets),
-				load:       load{Kind: echoing, Size: size, Sockets: sockets, Time: d},
+				load:       load{Kind: echoing, Size: size, Sockets: sockets, Time: d, Together: sockets == 1},
 				contenders: everybody,
 				shows:      []metric{perSecond, bandwidth, serverCPU, clientCPU, allocs, p50, p99},
 			}
@@ -188,7 +188,7 @@ func ownClients(d time.Duration) []benchmark {
 	for _, sockets := range []int{1, 100} {
 		list = append(list, benchmark{
 			name:       fmt.Sprintf("echo, 32 B, %s, by this module's client", socketsOf(sockets)),
-			load:       load{Kind: echoing, Size: 32, Sockets: sockets, Library: true, Time: d},
+			load:       load{Kind: echoing, Size: 32, Sockets: sockets, Library: true, Time: d, Together: sockets == 1},
 			contenders: slices.Concat(h1Ours, h2Ours, h3Ours),
 			shows:      []metric{perSecond, serverCPU, clientCPU, p50, p99},
 			most:       2,

@@ -27,6 +27,7 @@ type load struct {
 	Bulk     int           // endless downloads beside the sockets
 	Reading  reading       // how a neutral client reads; "": the client is another
 	Apart    bool          // a neutral client's sockets have a connection of their own
+	Together bool          // server and client share one processor, where the system can do that
 }
 
 // A kind of load.
@@ -57,6 +58,8 @@ type figures struct {
 	Allocs    float64       `json:",omitzero"` // the server's heap allocations per message or socket
 	Wire      float64       `json:",omitzero"` // payload bytes of a compressed answer on the wire
 
+	Processors int `json:",omitzero"` // that server and client shared, where they were to share one
+
 	Count float64 // messages or sockets measured, by which CPU times are divided
 }
 
@@ -75,9 +78,12 @@ func quantile(d []time.Duration, q float64) time.Duration {
 }
 
 // complete adds what the server's usage tells.
-func (f *figures) complete(marks map[string]usage) figures {
+func (f *figures) complete(l load, marks map[string]usage) figures {
 	r := *f
 	begin, end := marks[markBegin], marks[markEnd]
+	if l.Together {
+		r.Processors = end.Processors
+	}
 	if r.Count > 0 {
 		r.ServerCPU = time.Duration(float64(end.CPU-begin.CPU) / r.Count)
 		r.Allocs = float64(end.Allocs-begin.Allocs) / r.Count

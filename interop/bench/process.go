@@ -43,6 +43,7 @@ type (
 		Heap       uint64        // bytes of heap in use
 		Allocs     uint64        // of heap, so far
 		Goroutines int
+		Processors int // that the server may use
 	}
 
 	// event is a line of a client: it asks for the server's usage, or is its last
@@ -60,6 +61,9 @@ const patience = 2 * time.Minute
 
 // start starts this program again with a task. The process ends when ctx does.
 func start(ctx context.Context, t task) (*child.Process, error) {
+	if t.Load.Together {
+		defer child.OnOneProcessor()()
+	}
 	return child.Start(ctx, t.Role, taskFlag, t, func(cmd *exec.Cmd) {
 		cmd.Env = append(os.Environ(), contenders[t.Contender].env...)
 	})
@@ -100,7 +104,7 @@ func measure(ctx context.Context, contender string, l load, profile string) (fig
 		case e.Err != "":
 			return figures{}, errors.New("client: " + e.Err)
 		case e.Result != nil:
-			return e.Result.complete(marks), nil
+			return e.Result.complete(l, marks), nil
 		}
 		if marks[e.Mark], err = ask(server, e.Mark); err != nil {
 			return figures{}, fmt.Errorf("server: %w", err)
@@ -195,6 +199,6 @@ func usageNow(mark string) usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.Heap, u.Allocs = m.HeapInuse, m.Mallocs
-	u.Goroutines = runtime.NumGoroutine()
+	u.Goroutines, u.Processors = runtime.NumGoroutine(), runtime.GOMAXPROCS(0)
 	return u
 }
