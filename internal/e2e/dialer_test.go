@@ -46,6 +46,10 @@ func only(b ...websocket.Bootstrap) func(*negotiate.Dialer) {
 // not decide who wins.
 func unhurried(d *negotiate.Dialer) { d.HeadStart = -1 }
 
+// impatient gives a server's SETTINGS a tenth of a second, where there are none to
+// come. What a Dialer does without is in package negotiate's tests.
+func impatient(d *negotiate.Dialer) { d.HTTP2Limits.Preface = 100 * time.Millisecond }
+
 // What kinds of server there are, and how a Dialer gets its socket from each: by
 // which bootstraps, with how many connections, in bounded time; and what it has
 // learned for the second socket.
@@ -112,8 +116,8 @@ func TestDialerGetsItsSocket(t *testing.T) {
 		{name: "no UDP", plan: originPlan{noUDP: true}, change: fs(prefer(h3)), first: l(h3, h2), second: l(h3, h2), tcp: 1, within: 2 * generous},
 		{name: "SETTINGS late", plan: originPlan{noUDP: true, onHTTP2: late}, first: l(h2), second: l(h2), tcp: 1, deaf: true},
 		{
-			name: "SETTINGS never", plan: originPlan{noUDP: true, onHTTP2: noneAtAll},
-			first: l(h2, h1), second: l(h2, h1), tcp: 3, within: 2 * generous,
+			name: "SETTINGS never", plan: originPlan{noUDP: true, onHTTP2: noneAtAll}, change: fs(impatient),
+			first: l(h2, h1), second: l(h2, h1), tcp: 4,
 		},
 		{name: "REFUSED_STREAM", plan: originPlan{noUDP: true, onHTTP2: refuse}, first: l(h2, h1), second: l(h2, h1), tcp: -1},
 		{name: "GOAWAY in between", plan: originPlan{noUDP: true, onHTTP2: goAwayOnce}, first: l(h2), second: l(h2), tcp: 2},

@@ -149,9 +149,6 @@ func TestWS24WriteGivenUpEndsTheSocketOrDoesNot(t *testing.T) {
 	const size = 5000
 	limits := websocket.Limits{PingInterval: -1, CloseTimeout: time.Second}
 	onEach(t, func(t *testing.T, tr transport) {
-		if tr.bootstrap == websocket.HTTP1 && tr.tls {
-			t.Skip("known fault: after a write of which TLS took nothing the writer is told that its peer has failed, and the peer nothing")
-		}
 		for name := range (pair{}).ends() {
 			ends := tr.connect(t, &websocket.AcceptOptions{Limits: limits}, &websocket.DialOptions{Limits: limits}).ends()[name]
 			written := 0
