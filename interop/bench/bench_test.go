@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wsmux/websocket/frame"
+	"github.com/wsmux/websocket/interop/internal/markers"
 )
 
 // The processes of a measurement are this test's program.
@@ -327,5 +328,27 @@ func TestOrderNamesAllContenders(t *testing.T) {
 func TestNumbersAreGrouped(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
 		assert.Equal(t, want, grouped(n))
+	}
+}
+
+// The documentation's table is made from the results that the page is made from.
+func TestDocsHaveTheFiguresOfTheResults(t *testing.T) {
+	r, err := readReports("results.json,million.json", benchmarks(time.Second))
+	require.NoError(t, err)
+	const file = "../../docs/comparison.md"
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	want, err := markers.Replace(string(page), "figures", r.docsTable())
+	require.NoError(t, err)
+	assert.Equal(t, want, string(page), "make it again with -from results.json,million.json -docs "+file)
+	for _, c := range docsColumns {
+		assert.Contains(t, order, c.contender)
+	}
+	names := make(map[string]bool)
+	for _, b := range r.cases {
+		names[b.name] = true
+	}
+	for _, row := range docsRows() {
+		assert.True(t, names[row.in], "no case is called %q", row.in)
 	}
 }

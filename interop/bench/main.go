@@ -41,6 +41,7 @@ type options struct {
 	list, estimate bool
 	from           string
 	json, md, page string
+	docs           string
 	profiles       string
 }
 
@@ -56,6 +57,7 @@ func parseOptions() (o options, err error) {
 	flag.StringVar(&o.json, "json", "", "write all raw results to this file, after each round")
 	flag.StringVar(&o.md, "md", "", "write the page as Markdown to this file, without plots")
 	flag.StringVar(&o.page, "page", "", "write the page and its plots to this directory")
+	flag.StringVar(&o.docs, "docs", "", "bring the table between the markers of this Markdown page up to date")
 	flag.StringVar(&o.profiles, "profiles", "", "write a profile of each server to this directory, of its processor time or of its idle heap")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.each <= 0 {
@@ -141,6 +143,9 @@ func (r *report) write(o options) error {
 	}
 	if o.page != "" {
 		errs = append(errs, r.writePage(o.page))
+	}
+	if o.docs != "" {
+		errs = append(errs, r.writeDocs(o.docs))
 	}
 	return errors.Join(errs...)
 }

@@ -10,7 +10,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/wsmux/websocket/interop/compare/report"
 	"github.com/wsmux/websocket/interop/compare/result"
+	"github.com/wsmux/websocket/interop/internal/markers"
 )
 
 func main() {
@@ -71,12 +71,6 @@ func read(file string) (*result.Report, error) {
 	return r, nil
 }
 
-// The generated part of a page stands between lines that begin with these.
-const (
-	begins = "<!-- comparison: "
-	ends   = "<!-- comparison ends -->"
-)
-
 // document replaces the generated part of a page, and its plots.
 func document(page string, r *result.Report) error {
 	old, err := os.ReadFile(page)
@@ -88,7 +82,7 @@ func document(page string, r *result.Report) error {
 	if err != nil {
 		return err
 	}
-	updated, err := splice(string(old), string(markdown))
+	updated, err := markers.Replace(string(old), "comparison", string(markdown))
 	if err != nil {
 		return fmt.Errorf("%s: %w", page, err)
 	}
@@ -110,22 +104,4 @@ func document(page string, r *result.Report) error {
 		}
 	}
 	return os.WriteFile(page, []byte(updated), 0o644)
-}
-
-// splice puts text between the markers of a page.
-func splice(page, text string) (string, error) {
-	_, after, found := strings.Cut(page, begins)
-	if !found {
-		return "", fmt.Errorf("no line begins with %q", begins)
-	}
-	marker, rest, found := strings.Cut(after, "\n")
-	if !found {
-		return "", errors.New("the first marker's line does not end")
-	}
-	_, tail, found := strings.Cut(rest, ends)
-	if !found {
-		return "", fmt.Errorf("no line begins with %q", ends)
-	}
-	head := page[:len(page)-len(after)]
-	return head + marker + "\n\n" + strings.TrimSpace(text) + "\n\n" + ends + tail, nil
 }
