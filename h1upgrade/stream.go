@@ -128,9 +128,14 @@ const vectoredSize = 4 << 10
 // WriteBuffers writes header and payload by one system call where the connection
 // can do that and the payload is large. Elsewhere the header is copied in front
 // of the payload's first part, so that it does not become a TLS record, a segment
-// and a system call of its own.
+// and a system call of its own; unless there are as many with the copy, since the
+// header pushes as much out of the payload's last record: then nothing is copied.
 func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
-	if !s.vectored || len(payload) < vectoredSize {
+	switch {
+	case s.vectored && len(payload) >= vectoredSize:
+	case len(payload) > 0 && recordsOf(len(header)+len(payload)) > recordsOf(len(payload)):
+		return s.writeApart(header, payload)
+	default:
 		return s.writeMerged(header, payload)
 	}
 	s.parts = [2][]byte{header, payload}
@@ -138,6 +143,18 @@ func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
 	n, err := s.buffers.WriteTo(s.conn)
 	s.buffers, s.parts = nil, [2][]byte{}
 	return n, err
+}
+
+// recordsOf returns how many TLS records n bytes are.
+func recordsOf(n int) int { return (n + recordSize - 1) / recordSize }
+
+func (s *stream) writeApart(header, payload []byte) (int64, error) {
+	first, err := s.Write(header)
+	if err != nil {
+		return int64(first), err
+	}
+	rest, err := s.Write(payload)
+	return int64(first) + int64(rest), err
 }
 
 var records = sync.Pool{New: func() any { return new([recordSize]byte) }}

@@ -358,9 +358,9 @@ func (c *writeCounter) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TestHeaderHasNoRecordOfItsOwn: over TLS and other wrappers, header and payload
-// go out as one.
-func TestHeaderHasNoRecordOfItsOwn(t *testing.T) {
+// TestHeaderAddsNoRecord: over TLS and other wrappers, header and payload go out as
+// one, or by as many records and writes as if they did.
+func TestHeaderAddsNoRecord(t *testing.T) {
 	header := make([]byte, 10)
 
 	for name, pair := range map[string]func(t testing.TB) (server, client net.Conn){"tcp": tcpPair, "unix": unixPair} {
@@ -385,14 +385,32 @@ func TestHeaderHasNoRecordOfItsOwn(t *testing.T) {
 		_, err := s.Write(make([]byte, 256<<10))
 		require.NoError(t, err)
 		c.sizes = nil
-		_, err = s.WriteBuffers(header, make([]byte, 2*recordSize))
+		_, err = s.Write(make([]byte, recordSize))
 		require.NoError(t, err)
 		overhead := c.sizes[0] - recordSize
-		assert.Equal(t, []int{recordSize + overhead, recordSize + overhead, len(header) + overhead}, c.sizes)
-		c.sizes = nil
-		_, err = s.WriteBuffers(header, make([]byte, 100))
-		require.NoError(t, err)
-		assert.Equal(t, []int{110 + overhead}, c.sizes)
+		for _, tc := range []struct {
+			payload int
+			records []int // without overhead
+		}{
+			{1, []int{11}},
+			{100, []int{110}},
+			{recordSize - 10, []int{recordSize}},
+			{recordSize - 9, []int{10, recordSize - 9}},
+			{recordSize, []int{10, recordSize}},
+			{recordSize + 1, []int{recordSize, 11}},
+			{2*recordSize - 10, []int{recordSize, recordSize}},
+			{2 * recordSize, []int{10, recordSize, recordSize}},
+			{2*recordSize + 5, []int{recordSize, recordSize, 15}},
+		} {
+			c.sizes = nil
+			n, err := s.WriteBuffers(header, make([]byte, tc.payload))
+			require.NoError(t, err)
+			assert.EqualValues(t, len(header)+tc.payload, n)
+			for i := range c.sizes {
+				c.sizes[i] -= overhead
+			}
+			assert.Equal(t, tc.records, c.sizes, tc.payload)
+		}
 	})
 }
 
