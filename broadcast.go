@@ -223,7 +223,7 @@ func (q *laterQueue) run(h frame.Header, e *preparedFrame) {
 		if e.err != nil || c.writePreparedFrame(ctx, h, e) != nil {
 			q.drop()
 		} else if h.RSV1 {
-			c.counts().deflatedWritten.add(len(m.payload))
+			c.outbound().written.inflated.add(len(m.payload))
 		}
 	}
 }
@@ -341,8 +341,8 @@ func (c *Conn) takeLater(s laterWriter, h frame.Header, e *preparedFrame, m *Pre
 	c.outbound().written.bytes.add(len(p))
 	c.outbound().written.frames.add(1)
 	if h.RSV1 {
-		c.counts().compressedWritten.add(len(e.payload))
-		c.counts().deflatedWritten.add(len(m.payload))
+		c.outbound().written.compressed.add(len(e.payload))
+		c.outbound().written.inflated.add(len(m.payload))
 	}
 	if c.outbound().pongDue.Load() {
 		go c.unlockLater(h) // a pong goes out with it; ends with that

@@ -187,7 +187,7 @@ func (c *Conn) awaitPeer(ctx context.Context) error {
 func (c *Conn) discard(ctx context.Context) {
 	in := c.in
 	in.detach()
-	in.ahead, in.aheadBytes, in.piece, in.gathered = nil, 0, nil, nil
+	in.ahead, in.piece, in.gathered = nil, nil, nil
 	for {
 		if over, _ := c.isOverNow(); over {
 			return
@@ -358,9 +358,9 @@ func (c *Conn) finish(ctx context.Context, said <-chan struct{}) {
 func (c *Conn) drain(ctx context.Context) {
 	b := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(b)
-	if done := ctx.Done(); done != nil {
-		i := c.interruptRead()
-		i.begin(ctx, done)
+	if end := ender(ctx); end != nil {
+		i := c.interruptFor(&c.readInterrupt, false)
+		i.begin(ctx, end)
 		defer i.end()
 	}
 	for ctx.Err() == nil {
@@ -411,12 +411,12 @@ func (c *Conn) release() {
 }
 
 func (in *inbound) release() {
-	if len(in.ahead) > 0 || len(in.piece) > 0 || in.open {
+	if in.ahead != nil || len(in.piece) > 0 || in.open {
 		return // still to be read; the collector takes it from there
 	}
 	in.dropBuffer()
 	if in.inflater != nil {
-		in.inflater.Release()
+		in.inflater.Free()
 		in.inflater = nil
 	}
 }

@@ -34,13 +34,12 @@ var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }
 
 // inbound is what the holder of the reading gate owns.
 type inbound struct {
-	buf        []byte                // received bytes; buf[r:w] are not parsed yet
-	pooled     *[readBufferSize]byte // what buf came from, nil if it is not from the pool
-	r, w       int
-	count      struct{ frames, bytes int64 }
-	times      readTimes
-	aheadBytes int32
-	err        error // came with the last bytes of buf
+	buf    []byte                // received bytes; buf[r:w] are not parsed yet
+	pooled *[readBufferSize]byte // what buf came from, nil if it is not from the pool
+	r, w   int
+	count  struct{ frames, bytes int64 }
+	times  readTimes
+	err    error // came with the last bytes of buf
 
 	lent  bool  // an OnMessage that runs may be looking at buf's memory
 	used  bool  // something has come: it is not given up while nothing is in it
@@ -54,7 +53,7 @@ type inbound struct {
 	text        frame.UTF8
 	reader      *messageReader // the Reader that has begun to hand it out, if any
 
-	ahead     []part // parsed before the application asked
+	ahead     *ahead // parsed before the application asked; nil for nothing
 	recv      frame.Receiver
 	published traffic // what is known of count
 
@@ -75,6 +74,12 @@ type part struct {
 	compressed  bool
 	limit       int64 // Limits.Message when its message began
 	payload     []byte
+}
+
+// An ahead is what was read ahead of the application: one part at least.
+type ahead struct {
+	parts []part
+	bytes int
 }
 
 // lockRead takes the reading gate for a read by the application. A Conn that
@@ -207,10 +212,10 @@ func (c *Conn) closedHere(ce *CloseError) bool {
 // holds the reading gate.
 func (c *Conn) awaitInput(ctx context.Context) error {
 	in := c.in
-	if ce := c.err.Load(); ce != nil && len(in.ahead) == 0 {
+	if ce := c.err.Load(); ce != nil && in.ahead == nil {
 		return ce
 	}
-	if in.r < in.w || in.open || len(in.ahead) > 0 || in.err != nil {
+	if in.r < in.w || in.open || in.ahead != nil || in.err != nil {
 		return nil
 	}
 	return c.fill(ctx)
@@ -220,11 +225,11 @@ func (c *Conn) awaitInput(ctx context.Context) error {
 // to it are dealt with. The payload is valid until the next call of fill.
 func (c *Conn) nextPart(ctx context.Context) (part, error) {
 	in := c.in
-	if len(in.ahead) > 0 {
-		p := in.ahead[0]
-		in.ahead = in.ahead[1:]
-		in.aheadBytes -= int32(len(p.payload))
-		if len(in.ahead) == 0 {
+	if a := in.ahead; a != nil {
+		p := a.parts[0]
+		a.parts = a.parts[1:]
+		a.bytes -= len(p.payload)
+		if len(a.parts) == 0 {
 			in.ahead = nil
 		}
 		return p, nil
@@ -286,7 +291,7 @@ func (c *Conn) takePart(ev frame.Event) part {
 	in := c.in
 	c.countPart(&ev)
 	if ev.Compressed {
-		c.counts().compressedRead.add(len(ev.Payload))
+		in.published.compressed.add(len(ev.Payload))
 	}
 	return part{ev.Opcode, ev.First, ev.Last, ev.Compressed, in.recv.MaxMessage, ev.Payload}
 }
@@ -373,12 +378,12 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 // what is to be told of the read's end; nil for nothing.
 func (c *Conn) beginRead(ctx context.Context) *interrupt {
 	c.publishRead()
-	done := ctx.Done()
-	if done == nil {
+	end := ender(ctx)
+	if end == nil {
 		return nil
 	}
-	i := c.interruptRead()
-	i.begin(ctx, done)
+	i := c.interruptFor(&c.readInterrupt, false)
+	i.begin(ctx, end)
 	return i
 }
 
@@ -493,10 +498,14 @@ func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
 
 func (in *inbound) keep(p part) {
 	p.payload = slices.Clone(p.payload)
-	in.ahead = append(in.ahead, p)
-	in.aheadBytes += int32(len(p.payload))
+	if in.ahead == nil {
+		in.ahead = new(ahead)
+	}
+	in.ahead.parts = append(in.ahead.parts, p)
+	in.ahead.bytes += len(p.payload)
 }
 
 func (in *inbound) aheadFull() bool {
-	return in.aheadBytes >= maxAhead || len(in.ahead) >= maxAheadParts
+	a := in.ahead
+	return a != nil && (a.bytes >= maxAhead || len(a.parts) >= maxAheadParts)
 }

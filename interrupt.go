@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wsmux/websocket/internal/lifetime"
 )
 
 // longAgo is a deadline that has passed.
@@ -15,15 +17,26 @@ var longAgo = time.Unix(1, 0)
 // with the context between calls, so that a loop that passes the same context
 // pays for the registration once, and two atomic operations for each call.
 type interrupt struct {
-	current <-chan struct{} // of the context registered; of the one who calls begin
+	current any // the ender registered; changed with mu held by the one who calls begin
 	state   atomic.Int32
 
 	mu       sync.Mutex
 	released bool
 	write    bool // whose deadline: that of Write, or of Read
 	stream   Stream
-	done     <-chan struct{} // current, for fire
-	stop     func() bool     // ends the registration
+	stop     func() bool // ends the registration, where current is a channel
+}
+
+// ender returns what stands for ctx's end, nil if there will be none: the context of a
+// request of ours, which tells of its end, or else the channel.
+func ender(ctx context.Context) any {
+	if c, ok := ctx.(*lifetime.Context); ok {
+		return c
+	}
+	if done := ctx.Done(); done != nil {
+		return done
+	}
+	return nil
 }
 
 // The states of an interrupt. Between begin and end it is active, or has fired:
@@ -34,11 +47,11 @@ const (
 	interruptFired
 )
 
-// begin says that a call starts which ctx may end; done is ctx's, not nil. A call
+// begin says that a call starts which ctx may end; end is its ender, not nil. A call
 // of end follows it.
-func (i *interrupt) begin(ctx context.Context, done <-chan struct{}) {
-	if i.current != done {
-		i.register(ctx, done)
+func (i *interrupt) begin(ctx context.Context, end any) {
+	if i.current != end {
+		i.register(ctx, end)
 	}
 	i.state.Store(interruptActive)
 	if ctx.Err() != nil {
@@ -63,22 +76,39 @@ func (i *interrupt) end() {
 	i.setDeadline(time.Time{})
 }
 
-func (i *interrupt) register(ctx context.Context, done <-chan struct{}) {
+func (i *interrupt) register(ctx context.Context, end any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.unregister()
+	i.current = end
+	if i.released {
+		return
+	}
+	if c, ok := end.(*lifetime.Context); ok {
+		c.Tell(i)
+		return
+	}
+	i.stop = context.AfterFunc(ctx, func() { i.fire(end) })
+}
+
+// unregister ends the registration. i.mu is held.
+func (i *interrupt) unregister() {
 	if i.stop != nil {
 		i.stop()
+		i.stop = nil
 	}
-	i.current, i.done, i.stop = done, done, nil
-	if !i.released {
-		i.stop = context.AfterFunc(ctx, func() { i.fire(done) })
+	if c, ok := i.current.(*lifetime.Context); ok {
+		c.TellNot(i)
 	}
 }
 
-func (i *interrupt) fire(done <-chan struct{}) {
+// ContextEnded implements lifetime.Listener.
+func (i *interrupt) ContextEnded(c *lifetime.Context) { i.fire(c) }
+
+func (i *interrupt) fire(end any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.done == done {
+	if i.current == end {
 		i.fireLocked()
 	}
 }
@@ -101,23 +131,22 @@ func (i *interrupt) setDeadline(t time.Time) {
 func (i *interrupt) release() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.stop != nil {
-		i.stop()
-	}
-	i.stop, i.released = nil, true
+	i.unregister()
+	i.released = true
 }
 
-// interruptRead returns c.readInterrupt, which it makes if need be.
-func (c *Conn) interruptRead() *interrupt {
-	if i := c.readInterrupt.Load(); i != nil {
+// interruptFor returns the interrupt of c that is at p, for reads or for writes, which
+// it makes if need be.
+func (c *Conn) interruptFor(p *atomic.Pointer[interrupt], write bool) *interrupt {
+	if i := p.Load(); i != nil {
 		return i
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := c.readInterrupt.Load(); i != nil {
+	if i := p.Load(); i != nil {
 		return i
 	}
-	i := &interrupt{stream: c.stream, released: c.isGone}
-	c.readInterrupt.Store(i)
+	i := &interrupt{stream: c.stream, write: write, released: c.isGone}
+	p.Store(i)
 	return i
 }

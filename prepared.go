@@ -94,7 +94,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		f.level = c.set.compression.Level
 		f.bits, _ = c.writeParams()
 		c.forgetContext()
-		c.counts().deflatedWritten.add(len(m.payload))
+		c.outbound().written.inflated.add(len(m.payload))
 	}
 	e := m.form(f)
 	if e.err != nil {
@@ -117,7 +117,7 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 	if c.set.client {
 		err := c.writeFrame(ctx, h, e.payload)
 		if err == nil && h.RSV1 {
-			c.counts().compressedWritten.add(len(e.payload))
+			c.outbound().written.compressed.add(len(e.payload))
 		}
 		return err
 	}
@@ -129,7 +129,7 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 	}
 	c.outbound().written.frames.add(1)
 	if h.RSV1 {
-		c.counts().compressedWritten.add(len(e.payload))
+		c.outbound().written.compressed.add(len(e.payload))
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func (x *handling) serve(borrowed bool) (more bool) {
 			more = err != nil
 			break
 		}
-		if borrowed && in.r == in.w && len(in.ahead) == 0 {
+		if borrowed && in.r == in.w && in.ahead == nil {
 			in.dropBuffer() // p stays where it is until Take returns
 			x.deliver(t, p, b, false)
 			return false
@@ -247,7 +247,7 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 	if ce := c.err.Load(); c.closedHere(ce) {
 		return 0, nil, nil, ce
 	}
-	if !in.open && len(in.ahead) == 0 && in.r < in.w && c.err.Load() == nil {
+	if !in.open && in.ahead == nil && in.r < in.w && c.err.Load() == nil {
 		t, p, ok, err := c.takeFrame(context.Background())
 		if ok || err != nil {
 			return t, p, nil, err
@@ -282,7 +282,7 @@ func (x *handling) nextAtHand() (t MessageType, p []byte, b *[]byte, err error) 
 
 // partAtHand is nextPart for somebody who does not wait.
 func (c *Conn) partAtHand() (part, bool, error) {
-	if len(c.in.ahead) > 0 {
+	if c.in.ahead != nil {
 		p, err := c.nextPart(context.Background())
 		return p, true, err
 	}

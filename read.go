@@ -54,7 +54,7 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 // larger than 1.2 KiB. The caller holds the reading gate.
 func (c *Conn) shallow() lazyReader {
 	in := c.in
-	if in.r < in.w || in.open || len(in.ahead) > 0 || in.reader != nil || in.err != nil ||
+	if in.r < in.w || in.open || in.ahead != nil || in.reader != nil || in.err != nil ||
 		in.recv.Remaining() > 0 || c.err.Load() != nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (c *Conn) readMessage(ctx context.Context, buf []byte) (MessageType, []byte
 // false and leaves the rest to the long way.
 func (c *Conn) readFrame(ctx context.Context) (MessageType, []byte, bool, error) {
 	in := c.in
-	if in.open || len(in.ahead) > 0 {
+	if in.open || in.ahead != nil {
 		return 0, nil, false, nil
 	}
 	if in.r == in.w && c.err.Load() == nil {
@@ -150,7 +150,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		if err := c.nextPiece(ctx, nil); err != nil {
 			return 0, nil, err
 		}
-	} else if ce := c.err.Load(); ce != nil && !in.last && len(in.ahead) == 0 {
+	} else if ce := c.err.Load(); ce != nil && !in.last && in.ahead == nil {
 		return 0, nil, ce // a Read was abandoned in it, and it will not go on
 	}
 	in.reader = &messageReader{conn: c, ctx: ctx}
@@ -260,7 +260,7 @@ func (in *inbound) begin(p part) {
 // directNext returns how much is to come of the frame in progress, if what comes next
 // should be read straight to where its message is put together, and 0 otherwise.
 func (in *inbound) directNext() int64 {
-	if !in.open || in.compressed || in.last || len(in.piece) > 0 || len(in.ahead) > 0 || in.r < in.w {
+	if !in.open || in.compressed || in.last || len(in.piece) > 0 || in.ahead != nil || in.r < in.w {
 		return 0
 	}
 	rest := in.recv.Remaining()
@@ -337,7 +337,21 @@ func (c *Conn) endMessage() error {
 	if in.compressed && in.messageType == MessageText && !in.text.Complete() {
 		return c.breach(&frame.Error{Code: StatusInvalidPayload, Rule: "text ends within a character"})
 	}
+	if in.inflater != nil {
+		if _, takeover := c.readParams(); !takeover {
+			in.inflater.Free()
+			in.inflater = nil
+		}
+	}
 	return nil
+}
+
+// readParams returns the agreed window bits and takeover of what the peer writes.
+func (c *Conn) readParams() (bits int, takeover bool) {
+	if c.set.client {
+		return c.set.deflate.ServerMaxWindowBits, !c.set.deflate.ServerNoContextTakeover
+	}
+	return c.set.deflate.ClientMaxWindowBits, !c.set.deflate.ClientNoContextTakeover
 }
 
 // inflate inflates what there is of in.piece behind dst, at most most bytes. It
@@ -346,11 +360,7 @@ func (c *Conn) endMessage() error {
 func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	in := c.in
 	if in.inflater == nil {
-		bits, noTakeover := c.set.deflate.ClientMaxWindowBits, c.set.deflate.ClientNoContextTakeover
-		if c.set.client {
-			bits, noTakeover = c.set.deflate.ServerMaxWindowBits, c.set.deflate.ServerNoContextTakeover
-		}
-		in.inflater = deflate.NewInflater(bits, !noTakeover)
+		in.inflater = deflate.NewInflater(c.readParams())
 	}
 	before := len(dst)
 	limit := in.limit
@@ -368,7 +378,7 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	in.piece = in.piece[n:]
 	fresh := dst[before:]
 	in.size += int64(len(fresh))
-	c.counts().inflatedRead.add(len(fresh))
+	in.published.inflated.add(len(fresh))
 	if limit > 0 && in.size > limit {
 		return dst[:before], false, c.breach(&frame.Error{Code: StatusMessageTooBig, Rule: "message too big after inflating"})
 	}

@@ -29,15 +29,20 @@ type Stats struct {
 // A traffic is what is counted with every message. Its writer is the holder of the
 // gate of its direction; any goroutine may load it. Who reads counts in inbound.count
 // and publishes before it waits for the stream; what it has not published Stats does.
-type traffic struct{ frames, bytes counter }
+type traffic struct {
+	frames, bytes counter
+
+	// Payload bytes of compressed messages, on the wire and as the application sees
+	// them. Of what is written the second belongs to the holder of the message gate.
+	compressed, inflated counter
+}
 
 // counters are what is counted beside that, made when they are needed first. Those
-// about writing belong to the holder of the output gate, or for deflated of the message
-// gate; those about reading to the holder of the reading gate.
+// about writing belong to the holder of the output gate; those about reading to the
+// holder of the reading gate.
 type counters struct {
-	othersRead, othersWritten           counter // frames that end no data message
-	compressedWritten, deflatedWritten  counter
-	compressedRead, inflatedRead, pongs counter
+	othersRead, othersWritten counter // frames that end no data message
+	pongs                     counter
 }
 
 // A counter is a number with one writer at a time: it needs no atomic addition.
@@ -110,16 +115,17 @@ func (c *Conn) Stats() Stats {
 	var s Stats
 	if n := c.read.Load(); n != nil {
 		s.FramesRead, s.BytesRead = n.frames.n.Load(), n.bytes.n.Load()
+		s.CompressedRead, s.InflatedRead = n.compressed.n.Load(), n.inflated.n.Load()
 	}
 	if o := c.out.Load(); o != nil {
-		s.FramesWritten, s.BytesWritten = o.written.frames.n.Load(), o.written.bytes.n.Load()
+		w := &o.written
+		s.FramesWritten, s.BytesWritten = w.frames.n.Load(), w.bytes.n.Load()
+		s.CompressedWritten, s.DeflatedWritten = w.compressed.n.Load(), w.inflated.n.Load()
 	}
 	s.MessagesRead, s.MessagesWritten = s.FramesRead, s.FramesWritten
 	if n := c.count.Load(); n != nil {
 		s.MessagesRead = max(0, s.FramesRead-n.othersRead.n.Load())
 		s.MessagesWritten = max(0, s.FramesWritten-n.othersWritten.n.Load())
-		s.CompressedRead, s.CompressedWritten = n.compressedRead.n.Load(), n.compressedWritten.n.Load()
-		s.InflatedRead, s.DeflatedWritten = n.inflatedRead.n.Load(), n.deflatedWritten.n.Load()
 		s.PongsIgnored = n.pongs.n.Load()
 	}
 	return s

@@ -50,7 +50,7 @@ type outbound struct {
 	keys     *[64]byte   // random bytes for a client's masking keys; nil before the first
 	later    *laterQueue // of Broadcast; nil before the first; guarded by Conn.mu
 
-	interrupt interrupt
+	interrupt atomic.Pointer[interrupt] // nil before a call that a context may end
 
 	ponging      chan struct{} // closed when sendPong need not wait any more; guarded by Conn.mu
 	pings        pings
@@ -77,7 +77,6 @@ func (c *Conn) makeOutbound() *outbound {
 	}
 	o := &outbound{conn: c, sender: frame.Sender{Side: side, Deflate: c.set.deflate != nil}}
 	_, o.twice = c.stream.(buffersWriter)
-	o.interrupt.stream, o.interrupt.write, o.interrupt.released = c.stream, true, c.isGone
 	o.stall.conn, o.stall.released = c, c.isGone
 	c.out.Store(o)
 	return o
@@ -85,7 +84,9 @@ func (c *Conn) makeOutbound() *outbound {
 
 // release ends what runs by itself. Conn.isGone is set.
 func (o *outbound) release() {
-	o.interrupt.release()
+	if i := o.interrupt.Load(); i != nil {
+		i.release()
+	}
 	o.stall.release()
 	if o.message.tryLock() {
 		o.conn.forgetContext()
@@ -140,11 +141,15 @@ func (c *Conn) writeCompressed(ctx context.Context, t MessageType, p []byte) err
 	}
 	b := deflateBuffers.Get().(*[]byte)
 	defer putDeflateBuffer(b)
-	*b, err = c.compressor().Append((*b)[:0], p, true)
+	if bits, takeover := c.writeParams(); takeover {
+		*b, err = c.compressor().Append((*b)[:0], p, true)
+	} else { // nothing is kept from message to message
+		*b, err = deflate.AppendMessage((*b)[:0], p, c.set.compression.Level, bits)
+	}
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.counts().deflatedWritten.add(len(p))
+	c.outbound().written.inflated.add(len(p))
 	err = c.writeData(ctx, frame.Header{Fin: true, RSV1: true, Opcode: op}, *b)
 	if err != nil {
 		c.forgetContext()
@@ -275,7 +280,7 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 		return err
 	}
 	if h.RSV1 {
-		c.counts().compressedWritten.add(len(p))
+		c.outbound().written.compressed.add(len(p))
 	}
 	return nil
 }
@@ -409,9 +414,10 @@ func (c *Conn) writeMasked(ctx context.Context, header, p []byte, key [4]byte) (
 // bytes that the stream took.
 func (c *Conn) writeStream(ctx context.Context, a, b []byte) (n int64, err error) {
 	o := c.outbound()
-	if done := ctx.Done(); done != nil {
-		o.interrupt.begin(ctx, done)
-		defer o.interrupt.end()
+	if end := ender(ctx); end != nil {
+		i := c.interruptFor(&o.interrupt, true)
+		i.begin(ctx, end)
+		defer i.end()
 	}
 	o.stall.begin()
 	if o.twice && len(b) > 0 {

@@ -123,7 +123,7 @@ func (w *messageWriter) flush(fin bool) error {
 	if err != nil {
 		return fmt.Errorf("websocket: compress: %w", err)
 	}
-	c.counts().deflatedWritten.add(len(p))
+	c.outbound().written.inflated.add(len(p))
 	if !fin && len(w.deflated) < fragmentSize {
 		return nil
 	}
@@ -140,7 +140,7 @@ func (w *messageWriter) send(fin bool, p []byte) error {
 		return err
 	}
 	if w.compressed && !w.header.RSV1 {
-		w.conn.counts().compressedWritten.add(len(p))
+		w.conn.outbound().written.compressed.add(len(p))
 	}
 	w.header.Opcode = frame.Continuation
 	return nil

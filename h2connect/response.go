@@ -344,7 +344,7 @@ func (w *responseWriter) finish() {
 	}
 	if w.accepted {
 		w.done.Store(true)
-		w.st.cancel(errHandlerDone)
+		w.st.ctx.End(errHandlerDone)
 		if !w.st.livesOn() {
 			w.st.Close()
 		}
@@ -356,7 +356,7 @@ func (w *responseWriter) finish() {
 	w.done.Store(true)
 	// The context ends when w is of no use any more, and before the client can
 	// know of the end.
-	w.st.cancel(errHandlerDone)
+	w.st.ctx.End(errHandlerDone)
 	defer w.release()
 	if w.refused {
 		return
@@ -402,7 +402,7 @@ func (w *responseWriter) refuse() {
 	handshake.Refuse(w, w.req, handshake.NotAccepted())
 	w.refused, w.err = true, handshake.ErrNotAccepted
 	w.sendHeader(true, false)
-	w.st.cancel(handshake.ErrNotAccepted)
+	w.st.ctx.End(handshake.ErrNotAccepted)
 	w.st.finish(w.buf, nil)
 	w.buf = w.buf[:0]
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsmux/websocket/internal/lifetime"
 	"github.com/wsmux/websocket/internal/sockets"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -20,11 +21,11 @@ import (
 type serverConn struct {
 	s          *server
 	c          *conn
-	handler    http.Handler    // of ordinary requests
-	sockets    http.Handler    // of those that may become sockets
-	sets       []*sockets.Set  // where those are known
-	ctx        context.Context // of all requests; ends with the connection
-	cancel     context.CancelCauseFunc
+	handler    http.Handler            // of ordinary requests
+	sockets    http.Handler            // of those that may become sockets
+	sets       []*sockets.Set          // where those are known
+	requests   *lifetime.Family        // the requests' contexts
+	cancel     context.CancelCauseFunc // ends them; called when the connection has ended
 	remoteAddr string
 
 	// The connection's lock guards these: how many handlers run, and requests
@@ -56,7 +57,8 @@ func newServerConn(s *server, nc net.Conn, h http.Handler) *serverConn {
 		base = context.WithValue(base, http.ServerContextKey, s.srv)
 		base = context.WithValue(base, http.LocalAddrContextKey, nc.LocalAddr())
 	}
-	sc.ctx, sc.cancel = context.WithCancelCause(base)
+	base, sc.cancel = context.WithCancelCause(base)
+	sc.requests = lifetime.NewFamily(base)
 	return sc
 }
 
@@ -222,27 +224,28 @@ func (sc *serverConn) refuse(b *block, status int) error {
 // start starts the handler for a request.
 func (sc *serverConn) start(in *incoming) {
 	c := sc.c
-	ctx, cancel := context.WithCancelCause(sc.ctx)
+	var scope *sockets.Scope
+	var ctx *lifetime.Context
+	if in.method == http.MethodConnect {
+		scope, ctx = sockets.NewScope(sc.requests, sc.sets)
+	} else {
+		ctx = sc.requests.New(nil)
+	}
 	c.mu.Lock()
 	if c.dead() {
 		c.mu.Unlock()
-		cancel(net.ErrClosed)
 		return
 	}
 	st := c.newStream(in.stream)
 	st.priority = sc.priorityOf(in)
 	c.watchHealth()
 	st.declared = in.declared
-	st.handling, st.cancel = true, cancel
+	st.handling, st.ctx = true, ctx
 	if in.endStream {
 		c.peerEnded(st)
 	}
 	c.mu.Unlock()
 	sc.connState(http.StateActive)
-	var scope *sockets.Scope
-	if in.method == http.MethodConnect {
-		scope, ctx = sockets.NewScope(ctx, cancel, sc.sets)
-	}
 	w := newResponseWriter(sc, st, in, ctx)
 	w.scope = scope
 	sc.setTimeouts(st, in.endStream)
@@ -297,9 +300,9 @@ func (sc *serverConn) handled(w *responseWriter) {
 		w.req.MultipartForm.RemoveAll()
 	}
 	c, st := sc.c, w.st
-	st.cancel(errHandlerDone)
+	st.ctx.End(errHandlerDone)
 	c.mu.Lock()
-	st.cancel = nil
+	st.ctx = nil
 	if st.socket && st.declared < 0 {
 		st.httpPart = nil // it may outlive its handler, without its request
 	}
@@ -356,8 +359,8 @@ func (sc *serverConn) more(st *stream, b *block) error {
 
 // closed implements role.
 func (sc *serverConn) closed(st *stream, err error) {
-	if err != nil && st.httpPart != nil && st.cancel != nil {
-		st.cancel(err)
+	if err != nil && st.httpPart != nil && st.ctx != nil {
+		st.ctx.End(err)
 	}
 }
 

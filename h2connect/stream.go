@@ -1,7 +1,6 @@
 package h2connect
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/lifetime"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -54,10 +54,10 @@ type stream struct {
 // that made it a socket's. The connection's lock guards what the part is of; on a
 // client, where it stays, declared and received are the connection's reader's.
 type httpPart struct {
-	cancel   context.CancelCauseFunc // server: ends the request's context
-	exchange *exchange               // client: the request that opened the stream
-	declared int64                   // content-length of what is being received; -1: none
-	received int64                   // content received
+	ctx      *lifetime.Context // server: the request's, until its handler has returned
+	exchange *exchange         // client: the request that opened the stream
+	declared int64             // content-length of what is being received; -1: none
+	received int64             // content received
 }
 
 // short reports whether less content has come than was declared, with more to come

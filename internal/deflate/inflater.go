@@ -3,6 +3,7 @@ package deflate
 import (
 	"math"
 	"slices"
+	"sync"
 )
 
 // The negotiable sizes of a window (RFC 7692 §7.1.2) are 2^8 to 2^15 bytes.
@@ -28,11 +29,21 @@ type Inflater struct {
 	takeover   bool
 }
 
+var inflaters = sync.Pool{New: func() any { return new(Inflater) }}
+
 // NewInflater returns an Inflater for a peer that compresses with a window of
 // 2^windowBits bytes, 8 to 15, and, if takeover, lets messages refer to earlier
-// ones. It allocates nothing but itself.
+// ones. It allocates nothing but itself, and not even that if one was freed.
 func NewInflater(windowBits int, takeover bool) *Inflater {
-	return &Inflater{windowBits: clampBits(windowBits), takeover: takeover}
+	f := inflaters.Get().(*Inflater)
+	f.windowBits, f.takeover = clampBits(windowBits), takeover
+	return f
+}
+
+// Free gives up f and what it holds. It is not to be used any more.
+func (f *Inflater) Free() {
+	f.Release()
+	inflaters.Put(f)
 }
 
 // clampBits returns windowBits as it is stored, the nearest that there is.

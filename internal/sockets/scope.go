@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/lifetime"
 	"github.com/wsmux/websocket/internal/observe"
 	"github.com/wsmux/websocket/internal/tunnel"
 )
@@ -18,20 +19,18 @@ type Scope struct {
 	sets []*Set // of the servers that keep track, set before the handler runs
 
 	mu       sync.Mutex
-	cancel   context.CancelCauseFunc // of the request's context; nil once the handler has returned
-	conn     tunnel.Socket           // the socket the handler accepted, if any
-	stream   websocket.Stream        // under conn
-	returned bool                    // the handler has
-	outlives bool                    // the socket has a websocket.Handler
-	tied     bool                    // Accepted has done its part
-	early    bool                    // conn has ended before that
-	ended    bool                    // conn has
+	ctx      *lifetime.Context // the request's; nil once the handler has returned
+	conn     tunnel.Socket     // the socket the handler accepted, if any
+	stream   websocket.Stream  // under conn
+	returned bool              // the handler has
+	outlives bool              // the socket has a websocket.Handler
+	tied     bool              // Accepted has done its part
+	early    bool              // conn has ended before that
+	ended    bool              // conn has
 }
 
-type scopeKey struct{}
-
 func scopeOf(r *http.Request) *Scope {
-	s, _ := r.Context().Value(scopeKey{}).(*Scope)
+	s, _ := r.Context().Value(lifetime.Key{}).(*Scope)
 	return s
 }
 
@@ -86,18 +85,19 @@ func Nested(h http.Handler) http.Handler {
 
 // serve calls h with a scope.
 func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	s, ctx := NewScope(ctx, cancel, sets)
+	f := lifetime.NewFamily(r.Context())
+	defer f.Release()
+	s, ctx := NewScope(f, sets)
 	s.Serve(h, w, r.WithContext(ctx))
 }
 
-// NewScope returns a scope and the context for its request, which is ctx otherwise;
-// cancel ends ctx. It is for servers that make their requests themselves: all that
-// Handler says goes for the scope's Serve, which is to be called once. sets is not
-// changed, but kept.
-func NewScope(ctx context.Context, cancel context.CancelCauseFunc, sets []*Set) (*Scope, context.Context) {
-	s := &Scope{cancel: cancel, sets: sets}
-	return s, context.WithValue(ctx, scopeKey{}, s)
+// NewScope returns a scope and the context for its request, which is one of f. It is
+// for servers that make their requests themselves: all that Handler says goes for the
+// scope's Serve, which is to be called once. sets is not changed, but kept.
+func NewScope(f *lifetime.Family, sets []*Set) (*Scope, *lifetime.Context) {
+	s := &Scope{sets: sets}
+	s.ctx = f.New(s)
+	return s, s.ctx
 }
 
 // Serve calls h.
@@ -162,7 +162,7 @@ func (s *Scope) end(code websocket.StatusCode, panicked bool) {
 	}
 	s.cancelContext(context.Canceled)
 	s.mu.Lock()
-	s.returned, s.cancel = true, nil
+	s.returned, s.ctx = true, nil
 	over := s.conn == nil || s.ended
 	s.mu.Unlock()
 	if over {
@@ -204,10 +204,10 @@ func (s *Scope) connEnded() {
 // cancelContext ends the request's context, unless the handler's return has.
 func (s *Scope) cancelContext(cause error) {
 	s.mu.Lock()
-	cancel := s.cancel
+	ctx := s.ctx
 	s.mu.Unlock()
-	if cancel != nil {
-		cancel(cause)
+	if ctx != nil {
+		ctx.End(cause)
 	}
 }
 
