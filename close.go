@@ -380,7 +380,9 @@ func (c *Conn) giveUp(orderly bool) {
 	} else {
 		c.stream.Abort()
 	}
-	c.setHandshaken(c.err.Load())
+	ce := c.err.Load()
+	c.setOver(ce) // for those who wait behind what nobody reads any more
+	c.setHandshaken(ce)
 	c.release()
 }
 

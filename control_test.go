@@ -408,3 +408,19 @@ func TestWS23BehindABlockedWriterContextsHold(t *testing.T) {
 		require.Error(t, <-writing)
 	})
 }
+
+// A Ping that waits behind more data than may be read ahead ends with the socket, also
+// if that gives up waiting for the peer's Close.
+func TestPingEndsWithACloseThatGaveUp(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		pinged := make(chan error, 1)
+		go func() { pinged <- e.Ping(context.Background()) }()
+		e.wantPing(t, "the Ping")
+		e.peer.Send(t, wstest.Binary(make([]byte, 100_000)))
+		synctest.Wait()
+		require.Empty(t, pinged)
+		require.ErrorIs(t, e.Close(t.Context(), 1000, ""), context.DeadlineExceeded)
+		wantEnd(t, <-pinged, 1000, false)
+	})
+}
