@@ -36,10 +36,12 @@ type stream struct {
 
 	first [64]byte // the reader's: a short message, or what a longer one begins with
 
-	chain []net.Conn // conn, and what it wraps, to the innermost
-	state *tls.ConnectionState
+	state  *tls.ConnectionState
+	vector *vector // the writer's, if conn is vectored; nil before it needs it
+}
 
-	// The writer's if conn is vectored, kept to save it two allocations.
+// A vector is two buffers for one call, kept to save the writer two allocations.
+type vector struct {
 	buffers net.Buffers
 	parts   [2][]byte
 }
@@ -53,18 +55,12 @@ const maxWrappers = 16
 // newStream returns the stream over a connection whose opening handshake is done
 // and which has no deadlines. State is that of its TLS, nil without.
 func newStream(conn net.Conn, state *tls.ConnectionState) *stream {
-	s := &stream{conn: conn, chain: []net.Conn{conn}, state: state}
-	for len(s.chain) < maxWrappers {
-		w, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		if conn = w.NetConn(); conn == nil {
-			break
-		}
-		s.chain = append(s.chain, conn)
+	s := &stream{conn: conn, state: state}
+	n := 0
+	for range s.chain {
+		n++
 	}
-	s.alert = len(s.chain) > 1
+	s.alert = n > 1
 	switch s.conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		s.vectored = true
@@ -72,8 +68,24 @@ func newStream(conn net.Conn, state *tls.ConnectionState) *stream {
 	return s
 }
 
+// chain yields conn, and what it wraps, to the innermost.
+func (s *stream) chain(yield func(net.Conn) bool) {
+	conn := s.conn
+	for n := 1; conn != nil && yield(conn) && n < maxWrappers; n++ {
+		w, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		conn = w.NetConn()
+	}
+}
+
 // base is the connection inside all wrappers.
-func (s *stream) base() net.Conn { return s.chain[len(s.chain)-1] }
+func (s *stream) base() (base net.Conn) {
+	for base = range s.chain {
+	}
+	return base
+}
 
 // InputEnded reports whether the peer's direction has ended, if conn knows: one of
 // negotiate.Bridge does. See package websocket.
@@ -138,10 +150,15 @@ func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
 	default:
 		return s.writeMerged(header, payload)
 	}
-	s.parts = [2][]byte{header, payload}
-	s.buffers = s.parts[:]
-	n, err := s.buffers.WriteTo(s.conn)
-	s.buffers, s.parts = nil, [2][]byte{}
+	v := s.vector
+	if v == nil {
+		v = new(vector)
+		s.vector = v
+	}
+	v.parts = [2][]byte{header, payload}
+	v.buffers = v.parts[:]
+	n, err := v.buffers.WriteTo(s.conn)
+	v.buffers, v.parts = nil, [2][]byte{}
 	return n, err
 }
 
@@ -189,7 +206,7 @@ func (s *stream) endOutput(patience time.Duration) error {
 	}
 	var failed error
 	half := false
-	for _, c := range s.chain { // close_notify goes before FIN
+	for c := range s.chain { // close_notify goes before FIN
 		if c, ok := c.(interface{ CloseWrite() error }); ok {
 			half = true
 			if err := c.CloseWrite(); err != nil && failed == nil {
@@ -227,7 +244,7 @@ func (s *stream) Close() error {
 // left to talk to and cannot block.
 func (s *stream) closeAll() error {
 	err := s.base().Close()
-	if len(s.chain) > 1 {
+	if s.alert {
 		s.conn.Close()
 	}
 	return err

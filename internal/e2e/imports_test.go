@@ -29,7 +29,8 @@ const module = "github.com/wsmux/websocket"
 var allowed = map[string][]string{
 	"frame":              {},
 	"internal/deflate":   {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/internal/"},
-	".":                  {"frame", "internal/deflate"},
+	"internal/lifetime":  {},
+	".":                  {"frame", "internal/deflate", "internal/lifetime"},
 	"internal/tunnel":    {".", "internal/observe"},
 	"internal/handshake": {".", "internal/tunnel", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/text/"},
 	"internal/sockets":   {".", "internal/tunnel"},
