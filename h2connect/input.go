@@ -16,7 +16,7 @@ import (
 const (
 	readBuffer  = 32 << 10
 	plainBuffer = largestStorage
-	idleBuffer  = 2 << 10
+	idleBuffer  = 1 << 10
 	idleReads   = 64
 )
 

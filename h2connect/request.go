@@ -247,7 +247,7 @@ func headerOf(b *block) http.Header {
 	h := make(http.Header, len(fields))
 	values := make([]string, len(fields)) // the memory of all one-element slices
 	for _, f := range fields {
-		name := http.CanonicalHeaderKey(f.Name)
+		name := canonicalName(f.Name)
 		if old := h[name]; old != nil {
 			h[name] = append(old, f.Value)
 			continue

@@ -487,18 +487,27 @@ func lowerName(name string) string {
 	return strings.ToLower(name)
 }
 
-// commonNames spares the usual fields the conversion.
-var commonNames = func() map[string]string {
-	names := make(map[string]string)
+// canonicalName returns a field name as package http spells it.
+func canonicalName(lower string) string {
+	if name, ok := canonicalNames[lower]; ok {
+		return name
+	}
+	return http.CanonicalHeaderKey(lower)
+}
+
+// commonNames spares the usual fields the conversion, and canonicalNames the way back.
+var commonNames, canonicalNames = func() (lower, canonical map[string]string) {
+	lower, canonical = make(map[string]string), make(map[string]string)
 	for name := range strings.FieldsSeq(`accept accept-encoding accept-language accept-ranges age
 		allow authorization cache-control connection content-disposition content-encoding
 		content-language content-length content-location content-range content-security-policy
 		content-type cookie date etag expires host if-match if-modified-since if-none-match
 		if-range last-modified link location origin pragma range referer retry-after
-		sec-websocket-accept sec-websocket-extensions sec-websocket-protocol
+		sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol
 		sec-websocket-version server set-cookie strict-transport-security te trailer
 		user-agent vary via www-authenticate x-content-type-options x-forwarded-for`) {
-		names[http.CanonicalHeaderKey(name)] = name
+		lower[http.CanonicalHeaderKey(name)] = name
+		canonical[name] = http.CanonicalHeaderKey(name)
 	}
-	return names
+	return lower, canonical
 }()

@@ -95,10 +95,21 @@ func (sc *serverConn) serve(sawPreface bool) {
 	c.armHandshakeTimer()
 	c.watchIdle()
 	c.mu.Unlock()
-	// The reader has a goroutine of its own: a Handler may end it, and what
-	// net/http does at the end of this one would end the connection.
-	go c.run()
-	<-c.done
+	sc.read()
+}
+
+// read is run on net/http's goroutine, whose stack is there anyway. It returns when the
+// connection has ended: what net/http does then closes it. That goes also for the case
+// that another goroutine has become the reader, and for a Handler that ends this one
+// (runtime.Goexit).
+func (sc *serverConn) read() {
+	defer func() {
+		if v := recover(); v != nil {
+			panic(v) // it is ours, and net/http's to tell
+		}
+		<-sc.c.done
+	}()
+	sc.c.run()
 }
 
 // readPreface reads "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" (RFC 9113 §3.4).
@@ -227,7 +238,7 @@ func (sc *serverConn) start(in *incoming) {
 	var scope *sockets.Scope
 	var ctx *lifetime.Context
 	if in.method == http.MethodConnect {
-		scope, ctx = sockets.NewScope(sc.requests, sc.sets)
+		scope, ctx = sockets.NewScope(sc.requests, &sc.sets)
 	} else {
 		ctx = sc.requests.New(nil)
 	}

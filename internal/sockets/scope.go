@@ -16,18 +16,28 @@ import (
 // A Scope is the life of one handler call that may accept a socket, and of that
 // socket. It is kept in the request's context.
 type Scope struct {
-	sets []*Set // of the servers that keep track, set before the handler runs
+	sets *[]*Set // of the servers that keep track, set before the handler runs
 
 	mu       sync.Mutex
 	ctx      *lifetime.Context // the request's; nil once the handler has returned
 	conn     tunnel.Socket     // the socket the handler accepted, if any
 	stream   websocket.Stream  // under conn
-	returned bool              // the handler has
 	outlives bool              // the socket has a websocket.Handler
-	tied     bool              // Accepted has done its part
-	early    bool              // conn has ended before that
-	ended    bool              // conn has
+	life     life
+	admitted uint16 // which of the sets have, as bits in their order
+
+	place int32 // in the list of the first set, whose lock guards it
 }
+
+// A life is how far a scope's socket has come.
+type life uint8
+
+const (
+	lifeUntied life = iota // there is none, or Accepted has still something to do
+	lifeEarly              // it has ended before Accepted was done
+	lifeTied               // Accepted has done its part
+	lifeEnded              // it has ended
+)
 
 func scopeOf(r *http.Request) *Scope {
 	s, _ := r.Context().Value(lifetime.Key{}).(*Scope)
@@ -67,7 +77,7 @@ func Handler(h http.Handler, set *Set) http.Handler {
 			}
 			return
 		}
-		serve(h, sets, w, r)
+		serve(h, &sets, w, r)
 	})
 }
 
@@ -75,7 +85,7 @@ func Handler(h http.Handler, set *Set) http.Handler {
 // socket ends with the call of h although the call around it goes on.
 func Nested(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var sets []*Set
+		sets := new([]*Set)
 		if outer := scopeOf(r); outer != nil {
 			sets = outer.sets
 		}
@@ -84,7 +94,7 @@ func Nested(h http.Handler) http.Handler {
 }
 
 // serve calls h with a scope.
-func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) {
+func serve(h http.Handler, sets *[]*Set, w http.ResponseWriter, r *http.Request) {
 	f := lifetime.NewFamily(r.Context())
 	defer f.Release()
 	s, ctx := NewScope(f, sets)
@@ -94,7 +104,7 @@ func serve(h http.Handler, sets []*Set, w http.ResponseWriter, r *http.Request) 
 // NewScope returns a scope and the context for its request, which is one of f. It is
 // for servers that make their requests themselves: all that Handler says goes for the
 // scope's Serve, which is to be called once. sets is not changed, but kept.
-func NewScope(f *lifetime.Family, sets []*Set) (*Scope, *lifetime.Context) {
+func NewScope(f *lifetime.Family, sets *[]*Set) (*Scope, *lifetime.Context) {
 	s := &Scope{sets: sets}
 	s.ctx = f.New(s)
 	return s, s.ctx
@@ -121,7 +131,7 @@ func (s *Scope) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 
 // turnsAway is that of the scope's sets.
 func (s *Scope) turnsAway(h http.Handler, w http.ResponseWriter, r *http.Request) bool {
-	for _, set := range s.sets {
+	for _, set := range *s.sets {
 		if set.turnsAway(h, w, r) {
 			return true
 		}
@@ -131,8 +141,8 @@ func (s *Scope) turnsAway(h http.Handler, w http.ResponseWriter, r *http.Request
 
 // enter makes the scope known to its sets.
 func (s *Scope) enter() {
-	for _, set := range s.sets {
-		set.add(s)
+	for i, set := range *s.sets {
+		set.add(s, i)
 	}
 }
 
@@ -145,8 +155,9 @@ func (s *Scope) join(set *Set) {
 	if set == nil {
 		return
 	}
-	s.sets = append(slices.Clip(s.sets), set)
-	set.add(s)
+	sets := append(slices.Clip(*s.sets), set)
+	s.sets = &sets
+	set.add(s, len(sets)-1)
 }
 
 // end is called when the handler has returned.
@@ -162,8 +173,8 @@ func (s *Scope) end(code websocket.StatusCode, panicked bool) {
 	}
 	s.cancelContext(context.Canceled)
 	s.mu.Lock()
-	s.returned, s.ctx = true, nil
-	over := s.conn == nil || s.ended
+	s.ctx = nil
+	over := s.conn == nil || s.life == lifeEnded
 	s.mu.Unlock()
 	if over {
 		s.leave()
@@ -174,10 +185,10 @@ func (s *Scope) end(code websocket.StatusCode, panicked bool) {
 // handshake went.
 func (s *Scope) socketEnded(err error) {
 	s.mu.Lock()
-	s.ended = true
-	over := s.returned
+	s.life = lifeEnded
+	over := s.ctx == nil
 	s.mu.Unlock()
-	for _, set := range s.sets {
+	for _, set := range *s.sets {
 		set.ended(s.stream.Bootstrap(), err)
 	}
 	s.cancelContext(errSocketEnded)
@@ -191,8 +202,8 @@ func (s *Scope) socketEnded(err error) {
 func (s *Scope) connEnded() {
 	s.mu.Lock()
 	c := s.conn
-	if !s.tied {
-		s.early = true
+	if s.life == lifeUntied {
+		s.life = lifeEarly
 		s.mu.Unlock()
 		return
 	}
@@ -214,8 +225,8 @@ func (s *Scope) cancelContext(cause error) {
 // leave is called once, when the handler has returned and the socket, if there
 // was one, has ended.
 func (s *Scope) leave() {
-	for _, set := range s.sets {
-		set.remove(s)
+	for i, set := range *s.sets {
+		set.remove(s, i)
 	}
 }
 
@@ -256,10 +267,10 @@ func Admit(r *http.Request) *websocket.HandshakeError {
 	if s == nil {
 		return nil
 	}
-	for i, set := range s.sets {
-		if !set.admit(s) {
-			for _, before := range s.sets[:i] {
-				before.dismiss(s)
+	for i, set := range *s.sets {
+		if !set.admit(s, i) {
+			for k, before := range (*s.sets)[:i] {
+				before.dismiss(s, k)
 			}
 			return &websocket.HandshakeError{
 				Status: http.StatusServiceUnavailable,
@@ -281,7 +292,7 @@ func (s *Scope) tie(c tunnel.Socket, stream websocket.Stream) {
 	s.mu.Lock()
 	s.conn, s.stream = c, stream
 	s.mu.Unlock()
-	for _, set := range s.sets {
+	for _, set := range *s.sets {
 		set.opened(s)
 	}
 }
@@ -326,8 +337,8 @@ func Accepted(r *http.Request, stream websocket.Stream, params websocket.Params)
 	c := observe.New(r.Context(), stream, params)
 	s.tie(c, stream)
 	s.mu.Lock()
-	s.tied = true
-	early := s.early
+	early := s.life == lifeEarly
+	s.life = lifeTied
 	s.mu.Unlock()
 	if early {
 		s.connEnded()

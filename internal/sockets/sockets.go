@@ -5,7 +5,9 @@ package sockets
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,59 +19,94 @@ import (
 // accept one. The zero value is ready.
 type Set struct {
 	mu      sync.Mutex
-	scopes  map[*Scope]bool // whether it was admitted
-	waiting int             // scopes that were admitted
-	open    int             // sockets
-	closing bool            // GoAway was called
-	cut     bool            // CloseNow was called
-	idle    chan struct{}   // closed when waiting becomes 0 after closing began
-	unclean Unclean         // since closing began
+	scopes  []*Scope            // whose first set this is
+	others  map[*Scope]struct{} // whose set it is beside another
+	waiting int                 // scopes that were admitted
+	open    int                 // sockets
+	closing bool                // GoAway was called
+	cut     bool                // CloseNow was called
+	idle    chan struct{}       // closed when waiting becomes 0 after closing began
+	unclean Unclean             // since closing began
 }
 
 // goodbyeTime is how long a server waits for its Close frames to be written
 // before it goes on saying goodbye to its connections.
 const goodbyeTime = time.Second
 
-func (s *Set) add(sc *Scope) {
+// add makes s the set number i of sc.
+func (s *Set) add(sc *Scope, i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.scopes == nil {
-		s.scopes = make(map[*Scope]bool)
+	if i == 0 {
+		sc.place = int32(len(s.scopes))
+		s.scopes = append(s.scopes, sc)
+		return
 	}
-	s.scopes[sc] = false
+	if s.others == nil {
+		s.others = make(map[*Scope]struct{})
+	}
+	s.others[sc] = struct{}{}
 }
 
-func (s *Set) admit(sc *Scope) bool {
+// admit notes in sc, whose set number i this is, that it is waited for, unless the set
+// admits nobody any more.
+func (s *Set) admit(sc *Scope, i int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.cut {
 		return false
 	}
-	if !s.scopes[sc] {
-		s.scopes[sc] = true
+	if !sc.setAdmitted(i, true) {
 		s.waiting++
 	}
 	return true
 }
 
-// dismiss takes back what admit did.
-func (s *Set) dismiss(sc *Scope) {
+// setAdmitted notes whether set number i waits for sc, and returns whether it did.
+func (s *Scope) setAdmitted(i int, admitted bool) (before bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.scopes[sc] {
-		s.scopes[sc] = false
+	bit := uint16(1) << i
+	before = s.admitted&bit != 0
+	s.admitted &^= bit
+	if admitted {
+		s.admitted |= bit
+	}
+	return before
+}
+
+// dismiss takes back what admit did.
+func (s *Set) dismiss(sc *Scope, i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sc.setAdmitted(i, false) {
 		s.left()
 	}
 }
 
-func (s *Set) remove(sc *Scope) {
+// remove takes back what add and admit did.
+func (s *Set) remove(sc *Scope, i int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.scopes[sc] {
+	if sc.setAdmitted(i, false) {
 		s.left()
 	}
-	delete(s.scopes, sc)
+	if i > 0 {
+		delete(s.others, sc)
+		return
+	}
+	last := len(s.scopes) - 1
+	moved := s.scopes[last]
+	s.scopes[sc.place], moved.place = moved, sc.place
+	s.scopes[last] = nil
+	s.scopes = s.scopes[:last]
+	if cap(s.scopes) > leastScopes && last < cap(s.scopes)/4 {
+		s.scopes = append(make([]*Scope, 0, cap(s.scopes)/2), s.scopes...)
+	}
 }
+
+// leastScopes is a size of a list from which it is worth while to make it smaller.
+const leastScopes = 64
 
 // left counts one that is not waited for any more. s.mu is held.
 func (s *Set) left() {
@@ -115,11 +152,7 @@ func (s *Set) Len() int {
 
 // list returns the scopes there are.
 func (s *Set) list() []*Scope {
-	list := make([]*Scope, 0, len(s.scopes))
-	for sc := range s.scopes {
-		list = append(list, sc)
-	}
-	return list
+	return slices.AppendSeq(slices.Clone(s.scopes), maps.Keys(s.others))
 }
 
 // Refuse makes Admit refuse new sockets, as GoAway does.
@@ -195,8 +228,8 @@ func (s *Set) abandon(cause error) error {
 	for b, n := range s.unclean.Sockets {
 		left.count(b, n)
 	}
-	for sc, admitted := range s.scopes {
-		switch b, open := sc.openSocket(); {
+	for _, sc := range s.list() {
+		switch b, open, admitted := sc.openSocket(); {
 		case open:
 			left.count(b, 1)
 		case admitted:
@@ -209,14 +242,15 @@ func (s *Set) abandon(cause error) error {
 }
 
 // openSocket returns the bootstrap of the scope's socket, if it has one that is
-// open.
-func (s *Scope) openSocket() (websocket.Bootstrap, bool) {
+// open, and whether the scope was admitted.
+func (s *Scope) openSocket() (b websocket.Bootstrap, open, admitted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn == nil || s.ended {
-		return 0, false
+	admitted = s.admitted != 0
+	if s.conn == nil || s.life == lifeEnded {
+		return 0, false, admitted
 	}
-	return s.stream.Bootstrap(), true
+	return s.stream.Bootstrap(), true, admitted
 }
 
 // CloseNow aborts every socket of the set, also those that are still being
