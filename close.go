@@ -77,7 +77,7 @@ func (c *Conn) isOverNow() (over bool, err error) {
 	if !c.isOver {
 		return false, nil
 	}
-	return true, c.ending.overErr
+	return true, c.theEnding().overErr
 }
 
 // Close closes the socket in an orderly way: it sends a Close frame with the
@@ -359,7 +359,7 @@ func (c *Conn) drain(ctx context.Context) {
 	b := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(b)
 	if end := ender(ctx); end != nil {
-		i := c.interruptFor(&c.readInterrupt, false)
+		i := c.interruptFor(&c.theRarity().readInterrupt, false)
 		i.begin(ctx, end)
 		defer i.end()
 	}
@@ -396,8 +396,10 @@ func (c *Conn) release() {
 	}
 	c.isGone = true
 	c.mu.Unlock()
-	if i := c.readInterrupt.Load(); i != nil {
-		i.release()
+	if r := c.rare.Load(); r != nil {
+		if i := r.readInterrupt.Load(); i != nil {
+			i.release()
+		}
 	}
 	if o := c.out.Load(); o != nil {
 		o.release()

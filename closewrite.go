@@ -86,10 +86,11 @@ func (c *Conn) beginGoodbye(g *goodbye) (*goodbye, *CloseError) {
 func (c *Conn) goodbyeSaid() *CloseError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending == nil || c.ending.goodbye == nil {
+	r := c.rare.Load()
+	if r == nil || r.ending == nil || r.ending.goodbye == nil {
 		return nil
 	}
-	return c.ending.goodbye.end
+	return r.ending.goodbye.end
 }
 
 // sayGoodbye writes the Close frame and lets nothing be written behind it.

@@ -44,28 +44,23 @@ type Conn struct {
 	stream Stream
 	set    *settings
 
-	reading       gate     // guards in, and the right to call stream.Read
-	in            *inbound // nil before the first byte, unless somebody reads
-	readInterrupt atomic.Pointer[interrupt]
-	readLimit     atomic.Int64 // Limits.Message as SetReadLimit left it
-	handling      atomic.Pointer[handling]
+	reading  gate     // guards in, and the right to call stream.Read
+	in       *inbound // nil before the first byte, unless somebody reads
+	handling atomic.Pointer[handling]
 
 	output gate                     // guards most of out, and the right to call stream.Write
 	out    atomic.Pointer[outbound] // nil before the first frame
 
 	err   atomic.Pointer[CloseError] // how the Conn ended, for every method
 	alive keepAlive
-	read  atomic.Pointer[traffic] // in.published; nil before the first byte
-	count atomic.Pointer[counters]
-
-	yield atomic.Pointer[context.CancelFunc] // asks those who hold the reading gate for a control frame's sake for it
+	read  atomic.Pointer[traffic] // in.published, or rare.read; nil before the first byte
+	rare  atomic.Pointer[rarity]  // nil before any of it is needed
 
 	mu        sync.Mutex
 	isOver    bool // nothing more is expected of the peer
 	isGone    bool
-	finishing bool    // both Close frames have passed, or we gave up on the peer
-	place     int32   // in alive.watch.conns; -1: in none
-	ending    *ending // nil before somebody waits for the end, or ends it
+	finishing bool  // both Close frames have passed, or we gave up on the peer
+	place     int32 // in alive.watch.conns; -1: in none
 
 	onEnd    func()
 	onHandle func() error
@@ -75,6 +70,26 @@ type Conn struct {
 // its own, which are made when they are needed first. And as of many sockets each
 // finds its memory cold, what every message needs stands at the beginning of its
 // part, close together.
+
+// A rarity is the part of a Conn that few Conns need.
+type rarity struct {
+	readInterrupt atomic.Pointer[interrupt]
+	yield         atomic.Pointer[context.CancelFunc] // asks those who hold the reading gate for a control frame's sake for it
+	readLimit     atomic.Int64                       // Limits.Message as SetReadLimit left it, 0 if it has not
+	count         counters
+	read          traffic // what rest has kept of an inbound
+
+	ending *ending // nil before somebody waits for the end, or ends it; guarded by Conn.mu
+}
+
+// theRarity returns c.rare, which it makes if need be.
+func (c *Conn) theRarity() *rarity {
+	if r := c.rare.Load(); r != nil {
+		return r
+	}
+	c.rare.CompareAndSwap(nil, new(rarity))
+	return c.rare.Load()
+}
 
 // An ending is the part of a Conn that has to do with its end. Conn.mu guards it.
 type ending struct {
@@ -86,12 +101,13 @@ type ending struct {
 	closeErr   error           // that result
 }
 
-// theEnding returns c.ending, which it makes if need be. c.mu is held.
+// theEnding returns c.rare's ending, which it makes if need be. c.mu is held.
 func (c *Conn) theEnding() *ending {
-	if c.ending == nil {
-		c.ending = &ending{handshaken: make(chan struct{})}
+	r := c.theRarity()
+	if r.ending == nil {
+		r.ending = &ending{handshaken: make(chan struct{})}
 	}
-	return c.ending
+	return r.ending
 }
 
 // New returns a Conn over a stream on which the opening handshake is done. The
@@ -99,7 +115,6 @@ func (c *Conn) theEnding() *ending {
 // one of this module's does not.
 func New(s Stream, p Params) *Conn {
 	c := &Conn{stream: s, set: settingsOf(&p), onEnd: p.OnEnd, onHandle: p.OnHandle}
-	c.readLimit.Store(c.set.limits.Message)
 	if len(p.Buffered) > 0 {
 		c.in = c.newInbound()
 		c.in.buf = append([]byte(nil), p.Buffered...)
@@ -129,5 +144,15 @@ func (c *Conn) SetReadLimit(n int64) {
 	if n == 0 {
 		n = defaultMessageLimit
 	}
-	c.readLimit.Store(n)
+	c.theRarity().readLimit.Store(n)
+}
+
+// messageLimit returns Limits.Message, or what SetReadLimit has put in its place.
+func (c *Conn) messageLimit() int64 {
+	if r := c.rare.Load(); r != nil {
+		if n := r.readLimit.Load(); n != 0 {
+			return n
+		}
+	}
+	return c.set.limits.Message
 }

@@ -113,6 +113,11 @@ func (b *bucket) take(burst, rate int) bool {
 	return true
 }
 
+// full reports whether no token is missing.
+func (b *bucket) full(burst, rate int) bool {
+	return burst < 0 || rate < 0 || b.tokens+float64(rate)*(clock()-b.at).Seconds() >= float64(burst)
+}
+
 // A pendingPong is the answer to the latest Ping that has not been sent yet.
 // "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
 // response to previous Ping frame(s), the endpoint MAY elect to send a Pong

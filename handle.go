@@ -53,7 +53,8 @@ type Handler interface {
 // why and h is not called.
 func (c *Conn) Handle(h Handler) error {
 	x := &handling{conn: c, handler: h}
-	x.pusher, _ = c.stream.(pusher)
+	p, pushes := c.stream.(pusher)
+	x.pushes = pushes
 	x.state.Store(pushServing)
 	if !c.handling.CompareAndSwap(nil, x) {
 		return errHandledTwice
@@ -68,8 +69,8 @@ func (c *Conn) Handle(h Handler) error {
 		}
 		c.onHandle = nil // and what it holds
 	}
-	if x.pusher != nil {
-		x.push()
+	if pushes {
+		x.push(p)
 	} else {
 		go x.loop()
 	}
@@ -112,9 +113,8 @@ type handling struct {
 	conn    *Conn
 	handler Handler
 
-	pusher pusher // nil if the stream does not push
-	state  atomic.Int32
-
+	state     atomic.Int32
+	pushes    bool        // the stream is a pusher
 	owed      bool        // Resume finds the state serving; of the one who serves, where the stream pushes
 	overtaken atomic.Bool // somebody else has read since Resume last took the reading gate, or is about to
 }
@@ -144,6 +144,9 @@ func (c *Conn) nextMessage() (MessageType, *[]byte, error) {
 	}
 	c.lockInput(ctx, nil)
 	defer c.unlockRead()
+	if err := c.awaitFirst(ctx); err != nil {
+		return 0, nil, err
+	}
 	if err := c.awaitInput(ctx); err != nil {
 		return 0, nil, err
 	}

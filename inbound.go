@@ -125,8 +125,10 @@ func (c *Conn) lockInput(ctx context.Context, stop <-chan struct{}) bool {
 		return true
 	}
 	if w := c.reading.enqueue(); w != nil {
-		if yield := c.yield.Load(); yield != nil {
-			(*yield)()
+		if r := c.rare.Load(); r != nil {
+			if yield := r.yield.Load(); yield != nil {
+				(*yield)()
+			}
 		}
 		if !c.reading.await(w, ctx, stop) {
 			return false
@@ -153,8 +155,13 @@ func (c *Conn) needInput() {
 
 // useInput is called when something has come.
 func (c *Conn) useInput() {
-	c.in.used = true
-	c.read.Store(&c.in.published)
+	in := c.in
+	in.used = true
+	if t := c.read.Load(); t != nil { // it goes on where another one stopped
+		in.published.take(t)
+		in.count.frames, in.count.bytes = t.frames.n.Load(), t.bytes.n.Load()
+	}
+	c.read.Store(&in.published)
 }
 
 var inbounds = sync.Pool{New: func() any { return new(inbound) }}
@@ -251,7 +258,7 @@ func (c *Conn) nextPart(ctx context.Context) (part, error) {
 // setLimit applies what SetReadLimit has changed, between messages.
 func (c *Conn) setLimit() {
 	if !c.in.recv.InMessage() {
-		c.in.recv.MaxMessage = c.readLimit.Load()
+		c.in.recv.MaxMessage = c.messageLimit()
 	}
 }
 
@@ -382,15 +389,16 @@ func (c *Conn) beginRead(ctx context.Context) *interrupt {
 	if end == nil {
 		return nil
 	}
-	i := c.interruptFor(&c.readInterrupt, false)
+	i := c.interruptFor(&c.theRarity().readInterrupt, false)
 	i.begin(ctx, end)
 	return i
 }
 
-// endRead settles a read into in.Buffer that beginRead has prepared. With neither
+// endRead settles a read with an arrival that beginRead has prepared. With neither
 // bytes nor an error readStream knows what to do.
 func (c *Conn) endRead(ctx context.Context, i *interrupt, n int, err error) error {
 	i.end()
+	c.needInput()
 	c.in.w = n
 	_, err = c.didRead(ctx, n, err)
 	return err
@@ -467,8 +475,9 @@ func (c *Conn) readAhead(ctx context.Context, stop <-chan struct{}) error {
 	in.piece = slices.Clone(in.piece) // it may alias the buffer
 	yield, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.yield.Store(&cancel)
-	defer c.yield.Store(nil)
+	ask := &c.theRarity().yield
+	ask.Store(&cancel)
+	defer ask.Store(nil)
 	for !in.aheadFull() && !c.reading.wanted() {
 		if ce := c.err.Load(); ce != nil {
 			return ce

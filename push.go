@@ -50,14 +50,14 @@ const (
 )
 
 // push makes the stream push.
-func (x *handling) push() {
+func (x *handling) push(p pusher) {
 	begun := x.conn.begun()
 	if begun {
 		x.owed = true
 	} else {
 		x.state.Store(pushIdle)
 	}
-	x.pusher.Push(x, begun)
+	p.Push(x, begun)
 	if x.conn.err.Load() != nil {
 		x.connEnded()
 	}
@@ -141,10 +141,10 @@ func (x *handling) rest() (more bool) {
 // connEnded is called by whoever has just ended the Conn. If nobody serves there
 // is nothing more to deliver.
 func (x *handling) connEnded() {
-	if x.pusher == nil {
+	if !x.pushes {
 		return
 	}
-	x.pusher.Pull()
+	x.conn.stream.(pusher).Pull()
 	if x.state.CompareAndSwap(pushIdle, pushEnded) {
 		go x.close() // ends with OnClose
 	}
@@ -209,7 +209,7 @@ func (x *handling) serveAll() (ended bool) {
 		n, err := 0, in.err
 		if err == nil {
 			in.makeRoom()
-			n, err = x.pusher.TryRead(in.buf[in.w:])
+			n, err = c.stream.(pusher).TryRead(in.buf[in.w:])
 		}
 		switch {
 		case n > 0:
@@ -301,7 +301,7 @@ func (c *Conn) lockAhead(ctx context.Context, stop <-chan struct{}) bool {
 		return false
 	}
 	x := c.handling.Load()
-	if x == nil || x.pusher == nil || c.err.Load() != nil {
+	if x == nil || !x.pushes || c.err.Load() != nil {
 		return true
 	}
 	x.overtaken.Store(true)

@@ -32,7 +32,8 @@ func (c *Conn) ReadInto(ctx context.Context, buf []byte) (MessageType, []byte, e
 	}
 	for s := c.shallow(); s != nil; {
 		i := c.beginRead(ctx)
-		n, err := s.ReadLazy(c.in) // where a loop waits for its next message
+		c.shed()
+		n, err := s.ReadLazy((*arrival)(c)) // where a loop waits for its next message
 		if err = c.endRead(ctx, i, n, err); err != nil {
 			c.unlockRead()
 			return 0, nil, err
@@ -63,6 +64,47 @@ func (c *Conn) shallow() lazyReader {
 		in.dropBuffer()
 	}
 	return s
+}
+
+// awaitFirst is what ReadInto does with shallow, for those who may wait deeper.
+func (c *Conn) awaitFirst(ctx context.Context) error {
+	for s := c.shallow(); s != nil; {
+		i := c.beginRead(ctx)
+		c.shed()
+		n, err := s.ReadLazy((*arrival)(c))
+		if err = c.endRead(ctx, i, n, err); err != nil || n > 0 || ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An arrival is a Conn whose reader waits for the first bytes of a message, as a
+// lazyReader knows it: what there was no use for before is made when they come. The
+// reader holds the reading gate for it.
+type arrival Conn
+
+// Buffer implements what lazyReader asks for.
+func (a *arrival) Buffer() []byte {
+	c := (*Conn)(a)
+	c.needInput()
+	return c.in.Buffer()
+}
+
+// Borrow implements what lazyReader asks for.
+func (a *arrival) Borrow(p []byte) {
+	c := (*Conn)(a)
+	c.needInput()
+	c.in.Borrow(p)
+}
+
+// shed gives up c.in while nothing has ever come. The caller holds the reading gate,
+// and waits with an arrival.
+func (c *Conn) shed() {
+	if in := c.in; !in.used {
+		c.in = nil
+		inbounds.Put(in)
+	}
 }
 
 // readMessage is ReadInto for the holder of the reading gate.

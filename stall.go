@@ -11,7 +11,9 @@ const stallSteps = 30
 
 // A stallWatch ends the Conn when a stream call has taken no byte for limit. A
 // write costs it one load: its timer is started by the first write, looks at the
-// number of bytes written when it fires, and goes on while writing does.
+// number of bytes written when it fires, and goes on while writing does. When there
+// was no write since it last looked, it ends, and takes with it what an idle socket
+// has no use for.
 //
 // A write that starts the timer is caught exactly at the limit; one that finds
 // it running, up to a thirtieth later.
@@ -19,6 +21,7 @@ type stallWatch struct {
 	armed    atomic.Bool // the timer runs
 	mu       sync.Mutex
 	released bool
+	idle     bool // nothing was being written when the timer last fired
 	conn     *Conn
 	timer    *time.Timer
 	seen     int64         // what written was
@@ -45,7 +48,7 @@ func (s *stallWatch) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed.Store(true)
-	s.seen, s.still = s.written(), 0
+	s.seen, s.still, s.idle = s.written(), 0, false
 	s.set(s.limit() / stallSteps)
 }
 
@@ -70,34 +73,43 @@ func (s *stallWatch) set(d time.Duration) {
 
 // check runs when the timer fires.
 func (s *stallWatch) check() {
-	if s.stalled() {
+	stalled, quiet := s.look()
+	switch {
+	case stalled:
 		s.conn.stalled()
+	case quiet:
+		s.conn.rest()
 	}
 }
 
-func (s *stallWatch) stalled() bool {
+// look reports whether a write has stalled, or there was none since it last looked.
+// Otherwise it looks again.
+func (s *stallWatch) look() (stalled, quiet bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.writing() {
+	now, writing := s.written(), s.writing()
+	if now == s.seen && !writing {
 		s.armed.Store(false)
+		s.timer, s.idle = nil, true
 		// Somebody who has begun since, and has seen armed, is not watched until
 		// the next write; so look again.
 		if !s.writing() || s.armed.Swap(true) {
-			return false
+			return false, true
 		}
+		writing = true
 	}
-	now := s.written()
-	if now != s.seen {
-		s.seen, s.still = now, 0
+	if now != s.seen || s.idle { // it has not been waiting since then
+		s.still = 0
 	} else {
 		s.still += s.wait
 	}
+	s.seen, s.idle = now, !writing
 	limit := s.limit()
 	if s.still >= limit {
-		return true
+		return true, false
 	}
 	s.set(min(limit/stallSteps, limit-s.still))
-	return false
+	return false, false
 }
 
 func (s *stallWatch) release() {

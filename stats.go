@@ -37,9 +37,8 @@ type traffic struct {
 	compressed, inflated counter
 }
 
-// counters are what is counted beside that, made when they are needed first. Those
-// about writing belong to the holder of the output gate; those about reading to the
-// holder of the reading gate.
+// counters are what is counted beside that. Those about writing belong to the holder of
+// the output gate; those about reading to the holder of the reading gate.
 type counters struct {
 	othersRead, othersWritten counter // frames that end no data message
 	pongs                     counter
@@ -74,14 +73,8 @@ func (c *Conn) countOther() {
 	c.counts().othersRead.add(1)
 }
 
-// counts returns c.count, which it makes if need be.
-func (c *Conn) counts() *counters {
-	if n := c.count.Load(); n != nil {
-		return n
-	}
-	c.count.CompareAndSwap(nil, new(counters))
-	return c.count.Load()
-}
+// counts returns c's counters.
+func (c *Conn) counts() *counters { return &c.theRarity().count }
 
 // publishRead makes what was counted visible to Stats. The caller holds the reading
 // gate.
@@ -123,7 +116,8 @@ func (c *Conn) Stats() Stats {
 		s.CompressedWritten, s.DeflatedWritten = w.compressed.n.Load(), w.inflated.n.Load()
 	}
 	s.MessagesRead, s.MessagesWritten = s.FramesRead, s.FramesWritten
-	if n := c.count.Load(); n != nil {
+	if r := c.rare.Load(); r != nil {
+		n := &r.count
 		s.MessagesRead = max(0, s.FramesRead-n.othersRead.n.Load())
 		s.MessagesWritten = max(0, s.FramesWritten-n.othersWritten.n.Load())
 		s.PongsIgnored = n.pongs.n.Load()

@@ -1,0 +1,8 @@
+package websocket
+
+// AtRest reports whether c holds nothing of what reading needs, and no timer. Nobody
+// reads or writes.
+func AtRest(c *Conn) bool {
+	o := c.out.Load()
+	return c.in == nil && (o == nil || o.stall.timer == nil)
+}
