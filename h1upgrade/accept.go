@@ -30,6 +30,9 @@ const answerTimeout = 10 * time.Second
 // For a request that came by HTTP/2 or HTTP/3 the status is 501 and the error
 // wraps [websocket.ErrNotSupported].
 //
+// Nothing may have been written to w: net/http does not say whether something was,
+// so that Accept would return a Conn whose client has got that for an answer.
+//
 // Fields that w.Header() holds are sent with the acceptance, before those of
 // o.Header, unless they speak of content or belong to the handshake.
 //

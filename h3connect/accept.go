@@ -46,6 +46,10 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 			Err:    websocket.ErrNotSupported,
 		})
 	}
+	if handshake.MarkedAccepted(w.Header()) {
+		// http3 panics where a response is written to a stream that was taken.
+		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket: the request has been accepted already"}
+	}
 	// A CONNECT in early data could be a replay (RFC 9114 §10.9, RFC 8470
 	// §5.2).
 	if r.TLS == nil || !r.TLS.HandshakeComplete {
@@ -67,7 +71,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	handshake.AcceptHeader(w.Header(), r, agreement, o)
 	s, err := takeOver(w, r, streamer)
 	if err != nil {
-		return nil, err
+		return nil, &websocket.HandshakeError{Reason: "the stream cannot become a socket", Err: err}
 	}
 	// Without a scope of ours the socket would end with the request's context,
 	// which on http3 ends with our sending direction: with the first Close

@@ -101,6 +101,9 @@ func refused(resp *http.Response) *websocket.HandshakeError {
 		e.Reason = "101 does not exist in this version of HTTP" // RFC 9113 §8.6, RFC 9114 §4.5
 		return e
 	}
+	if resp.StatusCode/100 == 2 {
+		e.Reason = "the server answered without opening a socket"
+	}
 	if resp.Body != nil {
 		// The status says enough if the content cannot be read.
 		e.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody))
