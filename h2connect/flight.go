@@ -29,7 +29,8 @@ import (
 //
 // A client may answer late without a queue, because its own direction is full. It
 // gets the next bound without an answer when it should have been here, and a larger
-// one for a while: what such a client loses is the quick socket, not the download.
+// one for a while, and if it goes on so it is found out again how long an answer
+// takes: what such a client loses is the quick socket, not the download.
 
 const (
 	// flightTime is how long bulk may queue, but no less than flightLeast and no
@@ -157,10 +158,11 @@ func (f *flight) probe(pos int64, rtt time.Duration, now time.Time) (number uint
 }
 
 // stale reports whether it has to be found out again how long an answer takes
-// without a queue. If not much longer than TCP's, then TCP's says enough.
+// without a queue. If not much longer than TCP's, then TCP's says enough, unless most
+// of the bound is there because answers come late: they may do so from now on.
 func (f *flight) stale(rtt time.Duration, now time.Time) bool {
 	return f.renewed.IsZero() ||
-		f.trip > 2*rtt && now.Sub(f.renewed) > flightRenew+flightRenewTrips*min(f.trip, flightRenewTrip)
+		(f.trip > 2*rtt || f.late > f.limit/2) && now.Sub(f.renewed) > flightRenew+flightRenewTrips*min(f.trip, flightRenewTrip)
 }
 
 // answered takes the answer to a probe, which answers those before it too. It
@@ -205,7 +207,7 @@ func (f *flight) time(now time.Time) {
 // without a pause.
 func (f *flight) measure(pos int64, now time.Time) {
 	took := now.Sub(f.roundAt)
-	if f.draining || took < max(f.trip, f.rtt, time.Millisecond) {
+	if took < max(f.trip, f.rtt, time.Millisecond) {
 		return
 	}
 	rate := int64(float64(pos-f.roundPos) / took.Seconds())

@@ -24,6 +24,8 @@ type path struct {
 	guess int64         // what TCP takes rate to be
 	back  time.Duration // what else delays its answers
 
+	change func(now time.Duration) // of the above, in the course of time; nil: none
+
 	sent, wired, got int64 // positions: handed to the kernel, on the wire, read
 	arrivals         []arrival
 	answers          []answer
@@ -50,6 +52,9 @@ func (p *path) run(f *flight, d time.Duration) (read, queue int64) {
 	f.begin(0, p.guess)
 	held, half := time.Duration(-1), int64(0)
 	for now := time.Duration(0); now < d; now += pathStep {
+		if p.change != nil {
+			p.change(now)
+		}
 		for len(p.answers) > 0 && p.answers[0].at <= now {
 			f.answered(p.answers[0].number, base.Add(now))
 			p.answers = p.answers[1:]
@@ -135,6 +140,54 @@ func TestFlightOfAClientThatAnswersLate(t *testing.T) {
 	p := path{rate: 20 << 20, rtt: 50 * time.Millisecond, tcp: 50 * time.Millisecond, guess: 20 << 20, read: 1 << 30, back: time.Second}
 	read, _ := p.run(new(flight), 20*time.Second)
 	assert.Greater(t, float64(read), 0.4*float64(p.rate)*10)
+}
+
+// A client that begins to answer late, where TCP knows nothing of it, keeps its
+// network's speed: late answers alone, by which the rate is measured while bulk waits
+// for them, would make it slower and slower.
+func TestFlightOfAClientThatBeginsToAnswerLate(t *testing.T) {
+	for _, back := range []time.Duration{300 * time.Millisecond, time.Second} {
+		t.Run(back.String(), func(t *testing.T) {
+			p := path{rate: 20 << 20, rtt: 50 * time.Millisecond, tcp: 50 * time.Millisecond, guess: 20 << 20, read: 1 << 30}
+			p.change = func(now time.Duration) {
+				if now == 10*time.Second {
+					p.back = back
+				}
+			}
+			read, _ := p.run(new(flight), 40*time.Second)
+			assert.Greater(t, float64(read), 0.8*float64(p.rate)*20)
+		})
+	}
+}
+
+// One that answers late now and then gets a larger bound behind that.
+func TestFlightOfAClientThatAnswersLateNowAndThen(t *testing.T) {
+	for _, period := range []time.Duration{500 * time.Millisecond, 2 * time.Second} {
+		t.Run(period.String(), func(t *testing.T) {
+			p := path{rate: 20 << 20, rtt: 50 * time.Millisecond, tcp: 50 * time.Millisecond, guess: 20 << 20, read: 1 << 30}
+			p.change = func(now time.Duration) {
+				p.back = 0
+				if now/period%2 == 1 {
+					p.back = period / 2
+				}
+			}
+			read, _ := p.run(new(flight), 40*time.Second)
+			assert.Greater(t, float64(read), 0.65*float64(p.rate)*20)
+		})
+	}
+}
+
+// Where the way becomes longer TCP finds out, and bulk fills it: what answers took
+// before says nothing any more.
+func TestFlightOnAWayThatBecomesLonger(t *testing.T) {
+	p := path{rate: 20 << 20, rtt: 10 * time.Millisecond, tcp: 10 * time.Millisecond, read: 1 << 30}
+	p.change = func(now time.Duration) {
+		if now == 10*time.Second {
+			p.rtt, p.tcp = 200*time.Millisecond, 200*time.Millisecond
+		}
+	}
+	read, _ := p.run(new(flight), 40*time.Second)
+	assert.Greater(t, float64(read), 0.97*float64(p.rate)*20)
 }
 
 func TestFlightTakesAnswersOnceAndInOrder(t *testing.T) {
