@@ -35,8 +35,14 @@ import (
 // proxied socket costs two goroutines and, with their stacks and both sides'
 // streams, 16 to 24 KiB if it came by HTTP/1.1 or HTTP/2, and 29 to 33 KiB if by
 // HTTP/3, whatever it goes on by; a client that has a connection for one socket
-// alone costs some 28 KiB more on HTTP/2 and 56 KiB on HTTP/3. A direction that is
-// busy borrows 64 KiB.
+// alone costs some 28 KiB more on HTTP/2 and 56 KiB on HTTP/3.
+//
+// A direction that is busy borrows a buffer of 18 KiB, or of 256 KiB while fewer than
+// 256 of these are borrowed in the process, until nothing has moved for a second; one
+// whose destination takes nothing keeps it until that goes on or StallTimeout ends it.
+// So 10,000 sockets whose receivers are stalled, one direction each, hold at most 64
+// MiB in large buffers and 172 MiB in the others, and what their streams hold within
+// their own limits.
 //
 // An orderly end, END and a reset on one side become the same on the other. The
 // client gets status 1012 if the backend is lost or ends without a Close frame,

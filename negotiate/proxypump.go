@@ -3,24 +3,12 @@ package negotiate
 import (
 	"errors"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/wsmux/websocket"
 )
-
-// Buffers of a pump: the small one is its own and does for a socket that has
-// little to say; the large one is borrowed when the small one was filled, and
-// given back when nothing has moved for a while.
-const (
-	smallBuffer = 512
-	largeBuffer = 64 << 10
-	largeRest   = time.Second
-)
-
-var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
 // A pump copies one direction of a joint. Its goroutine owns it, but for what is
 // said to be otherwise.
@@ -32,10 +20,8 @@ type pump struct {
 	frames   frames
 	own      bool // the Close frame was not the peer's but ours
 
-	small   [smallBuffer]byte
-	large   *[largeBuffer]byte
-	holding atomic.Bool  // large is there; anybody may look
-	bytes   atomic.Int64 // passed on; anybody may look
+	intake
+	bytes atomic.Int64 // passed on; anybody may look
 
 	// Guarded by the joint's lock.
 	closing bool   // a Close frame passes, or has passed
@@ -56,7 +42,7 @@ const (
 // copy passes bytes on until the source ends, which is an error as well, the
 // destination fails, or a Close frame of ours has taken the place of what follows.
 func (j *joint) copy(p *pump) (side, error) {
-	defer p.shrink()
+	defer p.giveBack()
 	chunk := p.pending
 	p.pending = nil
 	for {
@@ -69,13 +55,13 @@ func (j *joint) copy(p *pump) (side, error) {
 		if p.own {
 			return source, nil
 		}
-		buffer := p.buffer()
-		n, err := p.from.Read(buffer)
-		chunk = buffer[:n]
+		if p.fit() {
+			j.rest()
+		}
+		var err error
+		chunk, err = p.read(p.from)
 		switch {
-		case n == smallBuffer && p.large == nil:
-			j.grow(p)
-		case n > 0 || err == nil:
+		case len(chunk) > 0 || err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if err := j.woken(p); err != nil {
 				return destination, err
@@ -112,7 +98,7 @@ func (j *joint) woken(p *pump) error {
 	if err := p.from.SetReadDeadline(time.Time{}); err != nil {
 		return nil // the next read says why
 	}
-	p.shrink()
+	p.giveBack()
 	if p != &j.down || !j.hasFarewell() {
 		return nil
 	}
@@ -122,7 +108,7 @@ func (j *joint) woken(p *pump) error {
 
 // drain reads what still comes and lets it go. It returns why that has ended.
 func (j *joint) drain(p *pump) error {
-	p.shrink()
+	p.giveBack()
 	for {
 		n, err := p.from.Read(p.small[:])
 		if n > 0 && !p.own {
@@ -184,36 +170,14 @@ func (j *joint) wasReset(p, other *pump, err error) bool {
 	return other.refused
 }
 
-func (p *pump) buffer() []byte {
-	if p.large != nil {
-		return p.large[:]
-	}
-	return p.small[:]
-}
-
-// grow borrows a large buffer for the reads to come, and has it given back.
-func (j *joint) grow(p *pump) {
-	p.large = largeBuffers.Get().(*[largeBuffer]byte)
-	p.holding.Store(true)
-	j.rest()
-}
-
-func (p *pump) shrink() {
-	if p.large != nil {
-		largeBuffers.Put(p.large)
-		p.large = nil
-		p.holding.Store(false)
-	}
-}
-
 // rest sets the watch to when there may be something to do.
 func (j *joint) rest() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
 	switch {
-	case j.up.holding.Load() || j.down.holding.Load():
-		j.watch.Reset(largeRest)
+	case j.up.borrowing.Load() || j.down.borrowing.Load():
+		j.watch.Reset(bufferRest)
 	case j.idleTimeout > 0:
 		j.watch.Reset(max(j.idleTimeout-quiet, time.Millisecond))
 	default:
@@ -231,7 +195,7 @@ func (j *joint) look() {
 		return
 	}
 	for _, p := range [2]*pump{&j.up, &j.down} {
-		if p.holding.Load() && quiet >= largeRest {
+		if p.borrowing.Load() && quiet >= bufferRest {
 			_ = p.from.SetReadDeadline(longAgo)
 		}
 	}
