@@ -100,6 +100,8 @@ type conn struct {
 
 	out      []byte // the batch being collected
 	spare    []byte // the memory of the next one
+	rest     []byte // of the last one, from restAt on; nil if it has been written
+	restAt   int
 	lastData *stream
 	lastAt   int // where lastData's frame begins in out
 	queued   int // control frames in out

@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"net"
+	"os"
 	"syscall"
 	"unsafe"
 )
@@ -12,6 +13,7 @@ type room struct {
 	poll  func(fd uintptr)
 	sizes func(fd uintptr)
 	size  int  // of the send buffer, in bytes
+	plain bool // the connection is TCP's alone
 	ready bool // there is room
 	input bool // there is something to read
 	fresh bool // ready was found out for the check that follows
@@ -22,6 +24,7 @@ const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
 // watch prepares the room of nc, which may be a TLS connection, and bounds what
 // the kernel holds back.
 func (r *room) watch(nc net.Conn) {
+	_, r.plain = nc.(*net.TCPConn)
 	if tc, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = tc.NetConn()
 	}
@@ -114,4 +117,54 @@ func pollBoth(fd uintptr) (out, in bool) {
 		uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 	known := errno == 0 && n == 1 && p.revents&^(pollIn|pollOut) == 0
 	return known && p.revents&pollOut != 0, known && p.revents&pollIn != 0
+}
+
+// direct reports whether put can be used.
+func (r *room) direct() bool { return r.plain && r.raw != nil }
+
+// A systemCall is what put keeps for writev(2).
+type systemCall struct {
+	vectors [directParts]syscall.Iovec
+	n       int // of vectors
+	written int
+	err     error
+	try     func(fd uintptr) bool
+}
+
+// put writes as much of v as can be written at once, and returns how much. Whoever
+// calls it is the connection's flusher.
+func (r *room) put(v *volley) (int, error) {
+	s := &v.call
+	for i, p := range v.parts[:v.n] {
+		s.vectors[i].Base = unsafe.SliceData(p)
+		s.vectors[i].SetLen(len(p))
+	}
+	s.n, s.written, s.err = v.n, 0, nil
+	if s.try == nil {
+		s.try = s.writev
+	}
+	err := r.raw.Write(s.try)
+	clear(s.vectors[:s.n])
+	if err == nil {
+		err = s.err
+	}
+	return s.written, err
+}
+
+// writev calls writev(2), which does not wait: fd is as package net has made it. It
+// reports that it is done.
+func (s *systemCall) writev(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&s.vectors)), uintptr(s.n))
+		switch errno {
+		case 0:
+			s.written = int(n)
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+		default:
+			s.err = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("writev", errno)}
+		}
+		return true
+	}
 }

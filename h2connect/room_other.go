@@ -17,3 +17,11 @@ func (*room) more() bool { return false }
 
 // takes reports whether n bytes can be written at once.
 func (r *room) takes(int) bool { return false }
+
+// direct reports whether put can be used.
+func (*room) direct() bool { return false }
+
+// put writes as much as can be written at once.
+func (*room) put(*volley) (int, error) { return 0, nil }
+
+type systemCall struct{}

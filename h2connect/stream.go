@@ -122,9 +122,12 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	}
 	s.begin()
 	s.writing, s.header, s.payload, s.taken = true, header, payload, 0
-	c.sched.enqueue(st)
-	c.pump()
-	c.flush()
+	c.writeDirect(st)
+	if s.pending() > 0 {
+		c.sched.enqueue(st)
+		c.pump()
+		c.flush()
+	}
 	for s.taken < total && s.err == nil && !s.keep(st.sendRoom()) && !s.deadline.passed() {
 		if term := c.lead.term.Load(); calls(term) == st.id && c.depose(term) {
 			c.flush() // it is the reader who would have had to wait

@@ -75,10 +75,10 @@ func (c *conn) flushAfter(others bool) {
 	}
 	for range inlineRounds {
 		c.fill()
-		if !c.room.takes(len(c.out)) {
+		if !c.takes() {
 			break
 		}
-		if !c.writeBatch() {
+		if !c.writeBatch(false) {
 			c.flushing = false
 			return
 		}
@@ -100,39 +100,65 @@ func (c *conn) Flush() {
 func (c *conn) flushRest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.writeBatch() {
+	for c.writeBatch(true) {
 	}
 	c.flushing = false
 }
 
 // sendable reports whether a flusher would find something to do. c.mu is held.
 func (c *conn) sendable() bool {
-	return c.err == nil && (len(c.out) > 0 || c.outConn.window > 0 && c.sched.waiting())
+	return c.err == nil && (c.rest != nil || len(c.out) > 0 || c.outConn.window > 0 && c.sched.waiting())
 }
 
-// writeBatch fills the batch, writes it, and reports whether there is more. It
-// is the only place that writes to the network; c.flushing guards it. c.mu is
-// held; it is released while writing.
-func (c *conn) writeBatch() (more bool) {
-	c.fill()
+// writeBatch fills the batch, writes it, and reports whether there is more. What has
+// been left of the one before goes first. Unless wait is set, it writes only what can
+// be written at once, where that can be told. It and writeDirect are the only places
+// that write to the network; c.flushing guards them. c.mu is held; it is released
+// while writing.
+func (c *conn) writeBatch(wait bool) (more bool) {
+	if c.rest == nil {
+		c.fill()
+	}
 	if !c.sendable() {
 		return false
 	}
-	batch := c.out
-	c.out, c.spare = c.spare[:0], nil
-	c.queued, c.lastData = 0, nil
-	c.writeSince = time.Now()
-	c.watchWrite()
-	c.mu.Unlock()
-	_, err := c.nc.Write(batch)
-	c.mu.Lock()
-	c.writeSince = time.Time{}
-	c.recycle(batch)
+	var err error
+	if !wait && c.room.direct() {
+		err = c.putBatch(c.takeBatch())
+	} else {
+		err = c.waitBatch()
+	}
 	if err != nil {
 		c.end(&ConnError{Remote: true, Err: err})
 		return false
 	}
 	return c.sendable()
+}
+
+// takeBatch takes the batch, which another one follows. c.mu is held.
+func (c *conn) takeBatch() []byte {
+	batch := c.out
+	c.out, c.spare = c.spare[:0], nil
+	c.queued, c.lastData = 0, nil
+	return batch
+}
+
+// waitBatch writes the batch, or the rest of the last one, however long that takes.
+// c.mu is held; it is released while writing.
+func (c *conn) waitBatch() error {
+	batch, at := c.rest, c.restAt
+	if batch == nil {
+		batch, at = c.takeBatch(), 0
+	}
+	c.rest, c.restAt = nil, 0
+	c.writeSince = time.Now()
+	c.watchWrite()
+	c.mu.Unlock()
+	_, err := c.nc.Write(batch[at:])
+	c.mu.Lock()
+	c.writeSince = time.Time{}
+	c.recycle(batch)
+	return err
 }
 
 // A large batch lies in memory that it borrows, so that a connection on which
