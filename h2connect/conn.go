@@ -116,6 +116,9 @@ type conn struct {
 	stallTimer *time.Timer
 	stallArmed bool
 
+	baton     atomic.Pointer[baton] // nil before the first that is lined up
+	gathering bool                  // the reader waits for those whom it has woken: it will flush
+
 	hits     *hits // a server's connections share theirs
 	resets   bucket
 	glitches bucket

@@ -156,6 +156,11 @@ func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
 		return c.push(st, p)
 	case fateServe:
 		go st.serve()
+	case fateRead:
+		if c.lineUp(st) {
+			return nil
+		}
+		st.recv.cond.Broadcast()
 	case fateOverrun:
 		return c.streamViolation(st.id, windowExceeded())
 	}

@@ -92,7 +92,8 @@ func (in *input) readOn() bool {
 	term := c.lead.term.Load()
 	called := term != in.term && len(c.out) > 0
 	in.term = term
-	if !called && !in.stirred || c.sockets < 2 || len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
+	stirred := in.stirred || c.baton.Load().waiting()
+	if !called && !stirred || c.sockets < 2 || len(c.out) >= corkBytes || in.reads >= readsOn || c.flushing || c.lead.flushDue() {
 		return false
 	}
 	in.reads++
@@ -120,6 +121,8 @@ func (in *input) fill() error {
 	if !on || !c.room.more() {
 		in.reads = 0
 		c.flushRead()
+	} else {
+		c.baton.Load().start()
 	}
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()

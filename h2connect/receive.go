@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // A receiver is the half of a stream that takes what the peer sends. The
@@ -38,9 +39,10 @@ type inlet struct {
 
 	waiting buffer
 
-	dst  []byte // what the blocked read wants filled; nil if none is blocked
-	done int    // how much of dst has been filled
-	lazy lazy   // where dst comes from, if a blocked read has none yet
+	dst  []byte      // what the blocked read wants filled; nil if none is blocked
+	done uint32      // how much of dst has been filled, no more than a window
+	due  atomic.Bool // the blocked read stands in line for the connection's baton
+	lazy lazy        // where dst comes from, if a blocked read has none yet
 
 	trailer http.Header
 	mark    int64 // consumed when watchUnread last looked; -1 if nothing waited, or it has not
@@ -92,6 +94,7 @@ const (
 	fateKept    fate = iota // they wait, or have gone where a read wanted them
 	fateTaken               // Take is to be called with them, by the caller
 	fateServe               // they wait, and serve is to be called
+	fateRead                // a blocked read has them: lineUp is to be called
 	fateOverrun             // the window does not allow them: nothing has changed
 )
 
@@ -138,12 +141,16 @@ func (r *receiver) deliver(st *stream, p []byte, charge int) (f fate, buffered i
 	}
 	if r.dst != nil && consumed {
 		n := copy(r.dst[r.done:], p)
-		r.done += n
+		r.done += uint32(n)
 		p = p[n:]
+		if charge == 0 {
+			r.cond.Broadcast()
+		} else if !r.due.Swap(true) {
+			f = fateRead
+		}
 	}
 	r.waiting.append(p)
-	r.cond.Broadcast()
-	return fateKept, len(p), 0, consumed
+	return f, len(p), 0, consumed
 }
 
 // pushed settles a call of Take with p. It returns how many bytes wait that did
@@ -262,7 +269,7 @@ func (r *receiver) await(p []byte, b lazy) (n int) {
 	}
 	r.dst, r.lazy, r.done = p, b, 0
 	r.deadline.wait(r.cond.on(&r.mu))
-	n, r.dst, r.lazy = r.done, nil, nil
+	n, r.dst, r.lazy = int(r.done), nil, nil
 	return n
 }
 

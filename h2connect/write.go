@@ -54,6 +54,7 @@ func (c *conn) flush() { c.flushAfter(true) }
 
 // flushRead is flush for the reader.
 func (c *conn) flushRead() {
+	c.runBaton()
 	c.flushAfter(c.in.stirred)
 	c.in.stirred = false
 }
@@ -61,7 +62,7 @@ func (c *conn) flushRead() {
 // flushAfter is flush, after others that stand ready have run, if there may be
 // any.
 func (c *conn) flushAfter(others bool) {
-	away := c.lead.away()
+	away := c.lead.away() || c.gathering
 	if c.flushing || !c.sendable() || away && len(c.out) < corkBytes {
 		return
 	}
