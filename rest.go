@@ -13,6 +13,7 @@ func (c *Conn) rest() {
 	x := c.handling.Load()
 	served := x != nil && x.pushes && x.state.Load() != pushIdle
 	if in := c.in; in != nil && !served && c.err.Load() == nil && in.atRest(&c.set.limits) {
+		c.publishRead() // who has not read since its last message has not
 		r := c.theRarity()
 		r.read.take(&in.published)
 		c.read.Store(&r.read)

@@ -51,6 +51,26 @@ func TestIdleSocketGivesBackWhatAMessageNeeded(t *testing.T) {
 	})
 }
 
+// A loop that is busy with its message for long is at rest too, and has not told Stats
+// of it yet.
+func TestAMessageReadJustBeforeRestIsCounted(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		for i := range int64(3) {
+			e.peer.Send(t, wstest.Text("one"))
+			_, p, err := e.Read(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, e.Write(t.Context(), websocket.MessageText, p))
+			e.peer.Next(t, "the echo")
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			require.True(t, websocket.AtRest(e.Conn))
+			assert.Equal(t, i+1, e.Stats().MessagesRead)
+			assert.Equal(t, e.far.WrittenBytes(), e.Stats().BytesRead)
+		}
+	})
+}
+
 func TestCompressedMessagesStayCountedAtRest(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		s := deflating(client, websocket.DeflateParams{ServerNoContextTakeover: true, ClientNoContextTakeover: true})
