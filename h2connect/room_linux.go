@@ -17,6 +17,7 @@ type room struct {
 	ready bool // there is room
 	input bool // there is something to read
 	fresh bool // ready was found out for the check that follows
+	left  int  // bytes of the send buffer that small writes may still use unasked
 }
 
 const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
@@ -61,20 +62,51 @@ func (r *room) more() bool {
 	return r.input
 }
 
-// takes reports whether n bytes can be written without waiting. The connection's
-// lock is held.
-func (r *room) takes(n int) bool {
-	return (n <= inlineBytes || r.hasSpace(n)) && r.check()
-}
+// segmentBytes is what a small write uses of the send buffer at most, besides its
+// bytes: what the kernel keeps of a segment, and the page that it begins.
+const segmentBytes = 4 << 10
 
-// hasSpace reports whether n bytes can be written once check says that there is
-// room: a third of the send buffer then, part of which the kernel needs for itself.
-func (r *room) hasSpace(n int) bool {
-	if r.sizes == nil || n > inlineMost {
+// takes reports whether n bytes can be written without waiting, which then must
+// happen before takes or check is called again. Where the kernel has said that there
+// is room, the small writes that follow use what it promised, and it is not asked for
+// each. The connection's lock is held.
+func (r *room) takes(n int) bool {
+	if n+segmentBytes <= r.left {
+		r.left -= n + segmentBytes
+		return true
+	}
+	r.left = 0
+	if n > inlineBytes {
+		return r.hasSpace(n) && r.check()
+	}
+	if !r.check() {
 		return false
 	}
+	if n <= askedBytes {
+		r.left = r.space() - n - segmentBytes
+	}
+	return true
+}
+
+// askedBytes is up to where a write is followed by others that are not asked for: of
+// larger ones too few have room for the question to pay.
+const askedBytes = 1 << 10
+
+// written is to be called before a write for which takes was not asked.
+func (r *room) written() { r.left = 0 }
+
+// hasSpace reports whether n bytes can be written once check says that there is room.
+func (r *room) hasSpace(n int) bool { return n <= inlineMost && n <= r.space() }
+
+// space returns how many bytes can be written once check says that there is room: a
+// third of the send buffer then, part of which the kernel needs for itself, and so
+// many that what has not been sent stays below notSentLowat. 0 if it cannot be told.
+func (r *room) space() int {
 	r.size = 0
-	return r.raw.Control(r.sizes) == nil && r.size/4 >= n
+	if r.sizes == nil || r.raw.Control(r.sizes) != nil {
+		return 0
+	}
+	return min(r.size/4, inlineMost)
 }
 
 // check reports whether inlineBytes can be written without waiting. The

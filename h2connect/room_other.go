@@ -18,6 +18,9 @@ func (*room) more() bool { return false }
 // takes reports whether n bytes can be written at once.
 func (r *room) takes(int) bool { return false }
 
+// written is to be called before a write for which takes was not asked.
+func (*room) written() {}
+
 // direct reports whether put can be used.
 func (*room) direct() bool { return false }
 

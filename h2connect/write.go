@@ -127,6 +127,9 @@ func (c *conn) writeBatch(wait bool) (more bool) {
 	if !wait && c.room.direct() {
 		err = c.putBatch(c.takeBatch())
 	} else {
+		if wait {
+			c.room.written()
+		}
 		err = c.waitBatch()
 	}
 	if err != nil {

@@ -1,0 +1,73 @@
+package h2connect
+
+import (
+	"math/rand/v2"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A write that takes has promised does not wait, however small the send buffer is and
+// however small the writes are, of which each takes more of it than its bytes.
+func TestRoomPromisesNoMoreThanTheKernelTakes(t *testing.T) {
+	for name, buffer := range map[string]int{"the system's": 0, "the smallest": 1, "16 KiB": 16 << 10, "256 KiB": 256 << 10} {
+		t.Run(name, func(t *testing.T) {
+			for _, most := range []int{100, inlineBytes} {
+				r, out := watched(t, buffer)
+				wrote := 0
+				for range 1 << 20 { // nobody reads: at some time there is no room
+					n := 1 + rand.IntN(most)
+					if !r.takes(n) {
+						break
+					}
+					require.NoError(t, out.SetWriteDeadline(time.Now().Add(10*time.Second)))
+					_, err := out.Write(make([]byte, n))
+					require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "a write of %d bytes after %d waited", n, wrote)
+					require.NoError(t, err)
+					wrote += n
+				}
+				require.False(t, r.takes(1))
+			}
+		})
+	}
+}
+
+// Of small writes most need no question.
+func TestRoomAsksOnceForSeveralSmallWrites(t *testing.T) {
+	r, out := watched(t, 256<<10)
+	asked, poll := 0, r.poll
+	r.poll = func(fd uintptr) { asked++; poll(fd) }
+	for range 30 {
+		require.True(t, r.takes(64))
+		_, err := out.Write(make([]byte, 64))
+		require.NoError(t, err)
+	}
+	require.LessOrEqual(t, asked, 3)
+	r.written()
+	before := asked
+	require.True(t, r.takes(64))
+	require.Equal(t, before+1, asked, "a write that may have waited came between")
+}
+
+// watched returns a connection, with a send buffer of so many bytes or, for 0, of the
+// system's choice, and its room. Nobody reads at its other end.
+func watched(t *testing.T, buffer int) (*room, net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	in, err := net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { in.Close() })
+	out, err := ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { out.Close() })
+	r := new(room)
+	r.watch(out)
+	if buffer > 0 {
+		require.NoError(t, out.(*net.TCPConn).SetWriteBuffer(buffer))
+	}
+	return r, out
+}
