@@ -29,7 +29,8 @@ const (
 
 // Broadcast writes m to many sockets, none of which holds up the others, and
 // returns how many of them get it and how many do not, because they are slow.
-// Sockets that have ended are passed over and count as neither.
+// Sockets that have ended, or on which CloseWrite was called, are passed over and
+// count as neither.
 //
 // m is encoded once for all sockets that agreed on the same parameters. Sockets
 // over one HTTP/2 connection of h2connect cost a copy each, and are sent together.
@@ -88,7 +89,7 @@ func (b *broadcast) write(c *Conn) {
 		return
 	}
 	switch {
-	case c.err.Load() != nil:
+	case c.takesNoMore():
 	case b.slow == SlowWaits:
 		b.waiting.Go(func() { b.wait(q) }) // ends when there is room, with the socket, or with ctx
 	default:
@@ -125,7 +126,7 @@ func (b *broadcast) wait(q *laterQueue) {
 			b.count(&b.waited)
 			return
 		}
-		if q.conn.err.Load() != nil {
+		if q.conn.takesNoMore() {
 			return
 		}
 		select {
@@ -136,6 +137,10 @@ func (b *broadcast) wait(q *laterQueue) {
 		}
 	}
 }
+
+// takesNoMore reports whether the socket has ended, or CloseWrite has begun to say
+// goodbye: then no message is written any more.
+func (c *Conn) takesNoMore() bool { return c.err.Load() != nil || c.goodbyeSaid() != nil }
 
 func (b *broadcast) count(n *int) {
 	b.mu.Lock()
@@ -184,7 +189,7 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 				return f, true
 			}
 		}
-	} else if c.err.Load() != nil || q.bytes > 0 && q.bytes+len(m.payload) > maxLater {
+	} else if c.takesNoMore() || q.bytes > 0 && q.bytes+len(m.payload) > maxLater {
 		return nil, false
 	}
 	q.messages, q.bytes = append(q.messages, m), q.bytes+len(m.payload)
@@ -301,7 +306,7 @@ func (c *Conn) lockLater(m *PreparedMessage) (h frame.Header, e *preparedFrame) 
 	}
 	e = c.encoded(m, h)
 	if e.err == nil && c.output.tryLock() {
-		if !c.outbound().streaming && c.outbound().err == nil && c.err.Load() == nil {
+		if !c.outbound().streaming.Load() && c.outbound().err == nil && c.err.Load() == nil {
 			return h, e
 		}
 		c.unlockOutput()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -267,5 +269,27 @@ func assertCloseWritten(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		wantOneOf(t, err, 1000, 1001)
+	}
+}
+
+// A socket on which CloseWrite was called gets no broadcast, and is not counted.
+func TestBroadcastPassesOverSocketsAfterCloseWrite(t *testing.T) {
+	m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("news"))
+	require.NoError(t, err)
+	for name, slow := range map[string]websocket.SlowReceiver{"misses": websocket.SlowMisses, "ends": websocket.SlowEnds, "waits": websocket.SlowWaits} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				leaving, other := socket{client: client}.open(t), socket{client: client}.open(t)
+				require.NoError(t, leaving.CloseWrite(t.Context(), 1001, ""))
+				for range 3 {
+					written, missed := websocket.Broadcast(t.Context(), m, slices.Values([]*websocket.Conn{leaving.Conn, other.Conn}), slow)
+					assert.Equal(t, 1, written)
+					assert.Zero(t, missed)
+					other.peer.WantFrame(t, frame.Text, "news", "the other one")
+				}
+				leaving.peer.WantClose(t, 1001, "the goodbye")
+				leaving.peer.WantIdle(t, "nothing behind it")
+			})
+		})
 	}
 }

@@ -409,6 +409,32 @@ func TestWS23BehindABlockedWriterContextsHold(t *testing.T) {
 	})
 }
 
+// WS-23: a Writer goes by its own context too, behind a control frame that is
+// blocked; and it lets the next message begin.
+func TestWS23WriterBehindABlockedPingGoesByItsContext(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 1}}.open(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		w, err := e.Writer(ctx, websocket.MessageText)
+		require.NoError(t, err)
+		pinged := begin(func() error { return e.Ping(t.Context()) })
+		synctest.Wait()
+		start := time.Now()
+		_, err = w.Write(make([]byte, 100_000))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(start))
+		require.ErrorIs(t, w.Close(), context.DeadlineExceeded)
+
+		written := begin(func() error { return e.Write(t.Context(), websocket.MessageText, []byte("next")) })
+		ping := e.wantPing(t, "no part of the message was sent")
+		e.peer.WantFrame(t, frame.Text, "next", "the Writer has let go of its message")
+		require.NoError(t, <-written)
+		e.peer.Send(t, wstest.Pong(ping))
+		require.NoError(t, <-pinged)
+	})
+}
+
 // A Ping that waits behind more data than may be read ahead ends with the socket, also
 // if that gives up waiting for the peer's Close.
 func TestPingEndsWithACloseThatGaveUp(t *testing.T) {

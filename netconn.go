@@ -42,6 +42,9 @@ func (n *netConn) Read(p []byte) (int, error) {
 		if ctx.Err() != nil {
 			return 0, os.ErrDeadlineExceeded
 		}
+		if len(p) == 0 { // nothing to wait for
+			return 0, nil
+		}
 		if n.reader == nil {
 			_, r, err := n.conn.Reader(ctx)
 			if err != nil {
@@ -51,9 +54,6 @@ func (n *netConn) Read(p []byte) (int, error) {
 		}
 		// The message outlives the deadline it was begun under.
 		n.reader.(*messageReader).ctx = ctx
-		if len(p) == 0 {
-			return 0, nil
-		}
 		k, err := n.reader.Read(p)
 		if err == io.EOF {
 			n.reader = nil

@@ -253,3 +253,22 @@ func TestOP05NetConnWriteDeadlines(t *testing.T) {
 		require.Error(t, err)
 	})
 }
+
+// A Read of no bytes has nothing to wait for, as a TCP connection's.
+func TestOP05NetConnReadOfNothingDoesNotWait(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		nc := e.NetConn(websocket.MessageBinary)
+		n, err := nc.Read(nil)
+		assert.Zero(t, n)
+		require.NoError(t, err)
+		e.peer.Send(t, wstest.Text(""), wstest.Text("x"))
+		n, err = nc.Read([]byte{})
+		assert.Zero(t, n)
+		require.NoError(t, err)
+		b := make([]byte, 10)
+		n, err = nc.Read(b)
+		require.NoError(t, err)
+		assert.Equal(t, "x", string(b[:n]))
+	})
+}

@@ -35,8 +35,8 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte)
 type outbound struct {
 	err       *CloseError // why writing failed, for later writes
 	sender    frame.Sender
-	streaming bool // a Writer holds the message gate
-	twice     bool // the stream is a buffersWriter
+	twice     bool        // the stream is a buffersWriter
+	streaming atomic.Bool // a Writer holds the message gate; set with the output gate held
 	written   traffic
 	header    [frame.MaxHeaderSize]byte
 	pongDue   atomic.Bool
@@ -180,20 +180,23 @@ func (c *Conn) lockForMessage(ctx context.Context, t MessageType) (frame.Opcode,
 	if op == 0 {
 		return 0, errMessageType
 	}
-	for {
-		if err := c.lockOutput(ctx); err != nil {
-			return 0, err
-		}
-		if !c.outbound().streaming {
-			return op, nil
-		}
-		c.unlockOutput()
-		// Wait for the Writer that holds the gate.
-		if !c.outbound().message.lock(ctx, c.overChan()) {
-			return 0, c.whyNotWritten(ctx)
-		}
-		c.outbound().message.unlock()
+	if err := c.lockOutput(ctx); err != nil {
+		return 0, err
 	}
+	if !c.outbound().streaming.Load() {
+		return op, nil
+	}
+	c.unlockOutput()
+	// Wait for the Writer that holds the message gate, and let go of that behind the
+	// output gate only: so those who wait come in the order in which they came.
+	if !c.outbound().message.lock(ctx, c.overChan()) {
+		return 0, c.whyNotWritten(ctx)
+	}
+	defer c.outbound().message.unlock()
+	if err := c.lockOutput(ctx); err != nil {
+		return 0, err
+	}
+	return op, nil
 }
 
 // lockMessage takes the message gate: for a message in fragments, or one that

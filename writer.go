@@ -23,7 +23,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 	if err != nil {
 		return nil, err
 	}
-	if err := c.setStreaming(ctx, true); err != nil {
+	if err := c.beginStreaming(ctx); err != nil {
 		c.outbound().message.unlock()
 		return nil, err
 	}
@@ -172,20 +172,21 @@ func (w *messageWriter) release() {
 	w.conn.endStreaming()
 }
 
-// setStreaming tells those who write messages in one frame that a Writer holds
+// beginStreaming tells those who write messages in one frame that a Writer holds
 // the message gate.
-func (c *Conn) setStreaming(ctx context.Context, on bool) error {
+func (c *Conn) beginStreaming(ctx context.Context) error {
 	if err := c.lockOutput(ctx); err != nil {
 		return err
 	}
-	c.outbound().streaming = on
+	c.outbound().streaming.Store(true)
 	c.unlockOutput()
 	return nil
 }
 
-// endStreaming gives the message gate back.
+// endStreaming gives the message gate back. It does not wait for the output gate,
+// which somebody may hold who goes by another context: the Writer's last frame has
+// been written, or none ever will be.
 func (c *Conn) endStreaming() {
-	// Without the output gate the Conn has ended: then it does not matter.
-	c.setStreaming(context.Background(), false)
+	c.outbound().streaming.Store(false)
 	c.outbound().message.unlock()
 }
