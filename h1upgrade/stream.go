@@ -36,14 +36,16 @@ type stream struct {
 
 	first [64]byte // the reader's: a short message, or what a longer one begins with
 
-	state  *tls.ConnectionState
-	vector *vector // the writer's, if conn is vectored; nil before it needs it
+	state *tls.ConnectionState
+	large *large // the writer's; nil before it needs it
 }
 
-// A vector is two buffers for one call, kept to save the writer two allocations.
-type vector struct {
+// A large is what large writes need: two buffers for one call where conn is vectored,
+// kept to save two allocations, and else the cork.
+type large struct {
 	buffers net.Buffers
 	parts   [2][]byte
+	cork    cork
 }
 
 var _ websocket.Stream = (*stream)(nil)
@@ -133,6 +135,18 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// cork returns what holds the records of a frame together: crypto/tls writes each
+// with a system call of its own, and without it TCP sends each as a segment of its
+// own, the header's too, for which both ends pay. The further steps of a long frame
+// (see Conn) do without: they keep TCP busy, and holding each back cost more than
+// it saved.
+func (s *stream) cork() cork {
+	if s.large == nil {
+		s.large = &large{cork: corkOf(s.base())}
+	}
+	return s.large.cork
+}
+
 // vectoredSize is the payload size from which two buffers in one system call are
 // cheaper than a copy.
 const vectoredSize = 4 << 10
@@ -143,18 +157,25 @@ const vectoredSize = 4 << 10
 // and a system call of its own; unless there are as many with the copy, since the
 // header pushes as much out of the payload's last record: then nothing is copied.
 func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
-	switch {
-	case s.vectored && len(payload) >= vectoredSize:
-	case len(payload) > 0 && recordsOf(len(header)+len(payload)) > recordsOf(len(payload)):
+	if s.vectored && len(payload) >= vectoredSize {
+		return s.writeVector(header, payload)
+	}
+	if s.alert && len(header)+len(payload) > recordSize {
+		c := s.cork()
+		c.hold()
+		defer c.release()
+	}
+	if len(payload) > 0 && recordsOf(len(header)+len(payload)) > recordsOf(len(payload)) {
 		return s.writeApart(header, payload)
-	default:
-		return s.writeMerged(header, payload)
 	}
-	v := s.vector
-	if v == nil {
-		v = new(vector)
-		s.vector = v
+	return s.writeMerged(header, payload)
+}
+
+func (s *stream) writeVector(header, payload []byte) (int64, error) {
+	if s.large == nil {
+		s.large = new(large)
 	}
+	v := s.large
 	v.parts = [2][]byte{header, payload}
 	v.buffers = v.parts[:]
 	n, err := v.buffers.WriteTo(s.conn)
