@@ -211,7 +211,7 @@ func (c *Conn) awaitHandshake(ctx context.Context) error {
 	case <-e.handshaken:
 		return e.closeErr
 	case <-ctx.Done():
-		return fmt.Errorf("websocket: close: %w", ctx.Err())
+		return gaveUp("close", ctx)
 	}
 }
 

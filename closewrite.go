@@ -61,7 +61,7 @@ func (g *goodbye) wait(ctx context.Context) error {
 	case <-g.said:
 		return g.err
 	case <-ctx.Done():
-		return fmt.Errorf("websocket: close: %w", ctx.Err())
+		return gaveUp("close", ctx)
 	}
 }
 

@@ -24,7 +24,8 @@ import (
 //
 // # Contexts
 //
-// Each context governs one call. A read that is abandoned because its context
+// Each context governs one call. One that gives up because its context has ended
+// returns an error for which errors.Is finds the context's. A read that is abandoned because its context
 // has ended leaves the Conn usable: what had arrived of a message is kept for
 // the next read, except what a [Conn.Reader] had already handed out. A write
 // whose context ends before the transport has taken a byte of it leaves the

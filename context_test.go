@@ -137,6 +137,55 @@ func TestAbandonedReaderLeavesTheConnUsable(t *testing.T) {
 	}
 }
 
+// A call that gives up says what it was doing, whether its context had ended before it
+// began or ends while it waits, and errors.Is finds the context's error.
+func TestCallsThatGiveUpSayWhatTheyDid(t *testing.T) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, ctx := range map[string]func(t *testing.T) (context.Context, error){
+		"before": func(*testing.T) (context.Context, error) { return ended, context.Canceled },
+		"while it waits": func(t *testing.T) (context.Context, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			t.Cleanup(cancel)
+			return ctx, context.DeadlineExceeded
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				e := socket{client: client}.open(t)
+				gaveUp := func(doing string, call func(ctx context.Context) error) {
+					t.Helper()
+					ctx, why := ctx(t)
+					err := call(ctx)
+					require.ErrorIs(t, err, why)
+					require.NotErrorAs(t, err, new(*websocket.CloseError))
+					assert.EqualError(t, err, "websocket: "+doing+": "+why.Error())
+				}
+				gaveUp("read", func(ctx context.Context) error { _, _, err := e.Read(ctx); return err })
+				gaveUp("read", func(ctx context.Context) error { _, _, err := e.Reader(ctx); return err })
+				reading, stop := context.WithCancel(t.Context())
+				first := e.beginRead(reading)
+				synctest.Wait()
+				gaveUp("read", func(ctx context.Context) error { _, _, err := e.Read(ctx); return err })
+				stop()
+				assert.EqualError(t, (<-first).err, "websocket: read: context canceled")
+
+				w, err := e.Writer(t.Context(), websocket.MessageText)
+				require.NoError(t, err)
+				gaveUp("write", func(ctx context.Context) error { return e.Write(ctx, websocket.MessageText, []byte("x")) })
+				gaveUp("write", func(ctx context.Context) error { _, err := e.Writer(ctx, websocket.MessageText); return err })
+				require.NoError(t, w.Close())
+				e.peer.WantFrame(t, frame.Text, "", "of the Writer")
+				if ctx, _ := ctx(t); ctx.Err() == nil {
+					gaveUp("ping", e.Ping)
+				} else {
+					gaveUp("write", e.Ping)
+				}
+			})
+		})
+	}
+}
+
 // A context that has ended reads nothing, and a deadline holds to the
 // nanosecond.
 func TestReadHonoursItsContext(t *testing.T) {

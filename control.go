@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -230,7 +229,7 @@ func (p *pings) remove(id [pingSize]byte) {
 // Ping does, and keeps up to 64 KiB of messages for later reads. If more than
 // that lies before the Pong, Ping waits until the application has read.
 //
-// If ctx ends first, Ping returns ctx's error and the Conn stays usable.
+// If ctx ends first, Ping returns an error that wraps ctx's and the Conn stays usable.
 func (c *Conn) Ping(ctx context.Context) error {
 	id, pong, err := c.writePing(ctx)
 	if err != nil {
@@ -260,7 +259,7 @@ func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
 		default:
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("websocket: ping: %w", ctx.Err())
+			return gaveUp("ping", ctx)
 		}
 		if err != nil {
 			return err
@@ -279,6 +278,6 @@ func (c *Conn) awaitReader(ctx context.Context, pong <-chan struct{}) error {
 	case <-c.overChan():
 		return c.err.Load()
 	case <-ctx.Done():
-		return fmt.Errorf("websocket: ping: %w", ctx.Err())
+		return gaveUp("ping", ctx)
 	}
 }

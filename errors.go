@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -91,6 +92,12 @@ func (e *CloseError) Error() string {
 
 // Unwrap returns Err.
 func (e *CloseError) Unwrap() error { return e.Err }
+
+// gaveUp returns the error of a call whose context has ended, and that leaves the Conn
+// as it was. It says what the call was doing, and errors.Is finds the context's error.
+func gaveUp(doing string, ctx context.Context) error {
+	return fmt.Errorf("websocket: %s: %w", doing, ctx.Err())
+}
 
 // A HandshakeError says why an opening handshake failed. Accept returns it
 // after it has written the refusal; Dial returns it for a response that is not

@@ -93,9 +93,9 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if c.closedHere(ce) {
 		return ce
 	}
-	if err := ctx.Err(); err != nil && ce == nil {
+	if ce == nil && ctx.Err() != nil {
 		if !c.knowsEnd() {
-			return err
+			return gaveUp("read", ctx)
 		}
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -106,7 +106,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 		return nil
 	}
 	if !c.knowsEnd() {
-		return ctx.Err()
+		return gaveUp("read", ctx)
 	}
 	c.lockInput(context.WithoutCancel(ctx), nil) // whoever reads finds the end
 	return nil
@@ -351,7 +351,7 @@ func (in *inbound) makeRoom() {
 }
 
 // readStream reads at least one byte of the stream into p, or returns an error:
-// ctx's, which leaves everything as it is, or the one that the Conn ended with.
+// gaveUp's, which leaves everything as it is, or the one that the Conn ended with.
 // An error that comes together with bytes is kept for the next call. With lazy, the
 // stream, it reads into in.Buffer instead of p.
 func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int, err error) {
@@ -373,7 +373,7 @@ func (c *Conn) readStream(ctx context.Context, p []byte, lazy lazyReader) (n int
 		case n > 0 || err != nil:
 			return n, err
 		case ended && again:
-			return 0, ctx.Err()
+			return 0, gaveUp("read", ctx)
 		case ended:
 			again = true
 			i.end() // what the stream still has does not wait
@@ -420,7 +420,7 @@ func (c *Conn) didRead(ctx context.Context, n int, err error) (ended bool, _ err
 	case deadline && ctx.Err() != nil && c.knowsEnd():
 		return true, nil
 	case ctx.Err() != nil:
-		return false, ctx.Err()
+		return false, gaveUp("read", ctx)
 	case deadline && c.err.Load() != nil: // aborted meanwhile
 		return false, c.err.Load()
 	}

@@ -16,9 +16,9 @@ var errSuperseded = errors.New("websocket: a later read has begun")
 
 // Read reads the next message, whole. The caller owns the bytes returned.
 //
-// If ctx ends first, Read returns ctx's error and the Conn stays usable: what
-// had arrived of the message is kept for the next read. What a [Conn.Reader] has
-// left of its message is skipped.
+// If ctx ends first, Read returns an error that wraps ctx's and the Conn stays
+// usable: what had arrived of the message is kept for the next read. What a
+// [Conn.Reader] has left of its message is skipped.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	return c.ReadInto(ctx, nil)
 }

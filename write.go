@@ -220,14 +220,17 @@ func (c *Conn) writable(ctx context.Context) error {
 	if ce := c.err.Load(); ce != nil {
 		return ce
 	}
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return gaveUp("write", ctx)
+	}
+	return nil
 }
 
 func (c *Conn) whyNotWritten(ctx context.Context) error {
 	if ce := c.err.Load(); ce != nil {
 		return ce
 	}
-	return fmt.Errorf("websocket: write: %w", ctx.Err())
+	return gaveUp("write", ctx)
 }
 
 // compresses reports whether a message of type t and n bytes is compressed.
@@ -445,7 +448,7 @@ func (c *Conn) writeFailed(ctx context.Context, op frame.Opcode, n int64, err er
 		if n == 0 {
 			c.outbound().sender = before
 			c.outbound().stall.restart()
-			return fmt.Errorf("websocket: write: %w", ctx.Err())
+			return gaveUp("write", ctx)
 		}
 		return c.abort(&CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("frame cut short: %w", ctx.Err())})
 	}
