@@ -219,7 +219,14 @@ func TestC11ProxyKnowsAResetWhileItWrites(t *testing.T) {
 		if tr.name == "h1 to h1" {
 			authority = tr.hop.via(t, authority, nil)
 		}
-		for range 10 {
+		// Each time megabytes are on their way, in both directions, that the client has
+		// to read. Only TCP can tell the proxy of a reset in two ways, by a read and by a
+		// write, of which it is not certain which one is first.
+		times := 2
+		if tr.hop.back.bootstrap == websocket.HTTP1 {
+			times = 10
+		}
+		for range times {
 			c := tr.mustDial(t, authority, &websocket.DialOptions{Limits: limits})
 			server := <-accepted
 			for _, ends := range (pair{server, c}).ends() {
