@@ -17,17 +17,17 @@ import (
 // or on a call after the end.
 //
 // Something must read: a peer's Ping and Close frames are answered when they
-// are read, which Read, Reader, Ping and Close do. An application that is not
-// interested in messages calls Read in a loop all the same. While nothing
-// reads, a keep-alive Ping reads ahead of the application, up to 64 KiB, so
-// that a slow application does not look like a dead peer.
+// are read, which Read, Reader, Ping and Close do, and a [Handler] has done. An
+// application that is not interested in messages calls Read in a loop all the
+// same. While nothing reads, a keep-alive Ping reads ahead of the application, up
+// to 64 KiB, so that a slow application does not look like a dead peer.
 //
 // # Contexts
 //
-// Each context governs one call. One that gives up because its context has ended
-// returns an error for which errors.Is finds the context's. A read that is abandoned because its context
-// has ended leaves the Conn usable: what had arrived of a message is kept for
-// the next read, except what a [Conn.Reader] had already handed out. A write
+// Each context governs one call, and errors.Is finds its error in that of a call which
+// it has ended. A read that is abandoned because its context has ended leaves the
+// Conn usable: what had arrived of a message is kept for the next read, except
+// what a [Conn.Reader] had already handed out. A write
 // whose context ends before the transport has taken a byte of it leaves the
 // Conn usable as well, except over TLS on HTTP/1.1, where a record cannot be
 // withdrawn. A write whose context ends in the middle of a frame, or between a
@@ -38,9 +38,9 @@ import (
 //
 // The one who accepts or dials a Conn ends it, with Close or CloseNow, also
 // after an error. On a server the Conn lives no longer than the HTTP handler
-// that accepted it: if the handler returns without having closed it, it is
-// closed with status 1000. Once a Conn has ended, its methods return the same
-// [*CloseError] for ever.
+// that accepted it, unless it is handed to a [Handler]: if the HTTP handler returns
+// without having closed it, it is closed with status 1000. Once a Conn has ended,
+// its methods return the same [*CloseError] for ever.
 type Conn struct {
 	stream Stream
 	set    *settings

@@ -100,11 +100,12 @@ func gaveUp(doing string, ctx context.Context) error {
 }
 
 // A HandshakeError says why an opening handshake failed. Accept returns it
-// after it has written the refusal; Dial returns it for a response that is not
+// after it has written the refusal, if it could; Dial returns it for a response that is not
 // the acceptance of a socket.
 type HandshakeError struct {
 	// Status is the HTTP status of the refusal, sent or received. It is 0 if
-	// the failure has none.
+	// the failure has none: a stream that was reset, an answer against the rules, a
+	// second Accept for a request.
 	Status int
 
 	// Reason says what was wrong. It holds nothing that the peer sent but, on

@@ -14,7 +14,8 @@ type Handler interface {
 	// valid until OnMessage returns, and may be changed until then.
 	//
 	// OnMessage may take its time, block, and call any method of c but those
-	// that read: it holds up no other socket, only the messages of its own. They
+	// that read: it holds up the messages of its own socket, and those of others
+	// over the same connection of h2connect for a few milliseconds at most. They
 	// wait, and when as many wait as flow control allows, so does the peer.
 	//
 	// A panic ends the socket with status 1011, and no other.

@@ -20,7 +20,7 @@ const uncompressed MessageType = 0x80
 // compress. Messages that are read never carry the mark.
 func (t MessageType) Uncompressed() MessageType { return t | uncompressed }
 
-// String returns "text" or "binary".
+// String returns "text" or "binary", whether t has the mark of Uncompressed or not.
 func (t MessageType) String() string {
 	switch t &^ uncompressed {
 	case MessageText:

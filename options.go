@@ -127,7 +127,8 @@ type Limits struct {
 
 	// CompressedMessage is the size in bytes of the largest compressed message
 	// on the wire. Default: Message plus 1/16 of it plus 1 KiB, room for data
-	// that does not compress. Negative: none.
+	// that does not compress; none if Message has none. Beyond it: as Message.
+	// Negative: none.
 	CompressedMessage int64
 
 	// Fragments is the largest number of frames in one message. Beyond it:

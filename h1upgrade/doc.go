@@ -4,8 +4,9 @@
 // # Servers
 //
 // [Accept] works in any handler of net/http's server, and of any other whose
-// ResponseWriter can be hijacked. The socket does not outlive the handler: when
-// it returns, a socket that is still open is closed with status 1000.
+// ResponseWriter can be hijacked. The socket does not outlive the handler, unless it
+// is handed to a websocket.Handler: when the HTTP handler returns, a socket that is
+// still open is closed with status 1000.
 //
 // What a client can do before the handler runs is the HTTP server's to bound.
 // Its zero value waits for ever and reads a megabyte; this is a good start:

@@ -11,9 +11,12 @@ import (
 
 // Accept accepts the socket that r, an extended CONNECT request on HTTP/2, asks
 // for (RFC 8441 §5). o may be nil. Where the request cannot be accepted, Accept
-// writes the refusal itself and returns an error that says why: a
-// *websocket.HandshakeError, or an error that wraps websocket.ErrNotSupported
-// for a request that came in another way.
+// writes the refusal itself and returns a *websocket.HandshakeError, which says why:
+// 403 for the origin, 405 for another method, 501 for another :protocol, 400 for a
+// bad handshake, 500 for options that cannot be used. For a request that came by
+// HTTP/1.1 or HTTP/3 the status is 501 and the error wraps
+// websocket.ErrNotSupported. Malformed requests are reset by the server and reach no
+// handler.
 //
 // The handler goes on with the socket and returns when it is done: that ends the
 // socket with status 1000, a panic with 1011; or it hands the socket to a

@@ -71,9 +71,10 @@
 //   - http.Server.MaxHeaderBytes: the default limit is 16 KiB, not 1 MiB, because
 //     it bounds what each of many streams may hold. IdleTimeout: there is a
 //     default, Limits.Idle, so that forgotten connections do not stay.
-//   - http.HTTP2Config: frame and table sizes are fixed, at 16 KiB and 4 KiB. They
-//     are the protocol's initial values; larger frames would let a bulk response
-//     hold up sockets. CountError and PermitProhibitedCipherSuites are not used.
+//   - http.HTTP2Config: its frame and table sizes are not used, but those of Limits:
+//     16 KiB and 4 KiB, the protocol's initial values. Larger frames are never sent:
+//     they would let a bulk response hold up sockets. CountError and
+//     PermitProhibitedCipherSuites are not used.
 //   - There is no ServeConn, as x/net's server has it: connections are accepted by
 //     an http.Server.
 //

@@ -6,7 +6,8 @@ import (
 
 // Limits bounds what a peer can make a connection hold, do or wait for. In every
 // field zero means the default given with it; where a negative value is
-// mentioned it switches the limit off. One struct serves both roles.
+// mentioned it switches the limit off, and elsewhere it means the default too. One
+// struct serves both roles.
 type Limits struct {
 	// ConcurrentStreams is how many streams a client may have open at once, a
 	// stream counting until its handler has returned (RFC 9113 §5.1.2). Beyond
@@ -72,7 +73,7 @@ type Limits struct {
 	EmptyData int
 
 	// Settings is how many parameters one SETTINGS frame may have. Beyond it
-	// the connection ends with ENHANCE_YOUR_CALM. Default 32.
+	// the connection ends with ENHANCE_YOUR_CALM. Default 32. Negative: none.
 	Settings int
 
 	// StreamWindow is how many bytes of a stream may be received and not yet
@@ -160,6 +161,11 @@ func (l Limits) withDefaults() Limits {
 			*p = d
 		}
 	}
+	defTimePositive := func(p *time.Duration, d time.Duration) {
+		if *p <= 0 {
+			*p = d
+		}
+	}
 	defPositive(&l.ConcurrentStreams, 250)
 	defPositive(&l.HeaderBytes, 16<<10)
 	defPositive(&l.HeaderFields, 256)
@@ -175,25 +181,25 @@ func (l Limits) withDefaults() Limits {
 	def(&l.GlitchRate, 330)
 	def(&l.EmptyData, 100)
 	def(&l.Settings, 32)
-	if l.StreamWindow == 0 {
-		def(&l.MaxStreamWindow, 256<<10)
+	if l.StreamWindow <= 0 {
+		defPositive(&l.MaxStreamWindow, 256<<10)
 	}
-	def(&l.StreamWindow, 64<<10)
-	def(&l.ConnWindow, 1<<20)
-	def(&l.ConnBuffer, 4<<20)
+	defPositive(&l.StreamWindow, 64<<10)
+	defPositive(&l.ConnWindow, 1<<20)
+	defPositive(&l.ConnBuffer, 4<<20)
 	l.StreamWindow = min(max(l.StreamWindow, protocolWindow), maxWindow)
 	l.MaxStreamWindow = min(max(l.MaxStreamWindow, l.StreamWindow), maxWindow)
 	l.ConnWindow = min(max(l.ConnWindow, protocolWindow), maxWindow)
 	l.ConnBuffer = max(l.ConnBuffer, l.ConnWindow)
 	defTime(&l.ReadStall, 30*time.Second)
 	defTime(&l.WriteStall, 30*time.Second)
-	defTime(&l.Preface, 10*time.Second)
-	defTime(&l.FirstSettings, 2*time.Second)
-	defTime(&l.SettingsAck, 10*time.Second)
 	defTime(&l.Idle, 3*time.Minute)
-	defTime(&l.PingTimeout, 15*time.Second)
-	defTime(&l.DrainPing, 5*time.Second)
-	defTime(&l.Linger, time.Second)
+	defTimePositive(&l.Preface, 10*time.Second)
+	defTimePositive(&l.FirstSettings, 2*time.Second)
+	defTimePositive(&l.SettingsAck, 10*time.Second)
+	defTimePositive(&l.PingTimeout, 15*time.Second)
+	defTimePositive(&l.DrainPing, 5*time.Second)
+	defTimePositive(&l.Linger, time.Second)
 	return l
 }
 

@@ -60,8 +60,8 @@ func (t *Transport) limits() Limits {
 			l.HeaderBytes = int(min(n, 1<<30))
 		}
 	}
-	l.StreamWindow = cmp.Or(l.StreamWindow, clientStreamWindow)
-	l.ConnWindow = cmp.Or(l.ConnWindow, clientConnWindow)
+	l.StreamWindow = cmp.Or(max(l.StreamWindow, 0), clientStreamWindow)
+	l.ConnWindow = cmp.Or(max(l.ConnWindow, 0), clientConnWindow)
 	return l.withDefaults()
 }
 

@@ -65,7 +65,7 @@ const (
 	defaultHandshake  = 10 * time.Second
 )
 
-// Dial opens a socket at url, whose scheme is wss or https, on a connection to
+// Dial opens a socket at rawURL, whose scheme is wss or https, on a connection to
 // its host if there is one, or on a new one. A server that does not offer
 // extended CONNECT, or that cannot be reached over QUIC, is an error that wraps
 // websocket.ErrNotSupported; a response that does not accept the socket is a
@@ -75,16 +75,16 @@ const (
 // has certainly not acted upon, because it is shutting down for example, is sent
 // once more on another connection (RFC 9114 §4.1.1, §5.2), and so is one on a
 // connection on which nothing has come for two seconds since. o may be nil.
-func (t *Transport) Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-	ws, _, resp, err := t.dial(ctx, url, o)
+func (t *Transport) Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	ws, _, resp, err := t.dial(ctx, rawURL, o)
 	return ws, resp, err
 }
 
 // Dial opens a socket as [Transport.Dial] does, on a QUIC connection of its own
 // that ends with it.
-func Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+func Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
 	t := new(Transport)
-	ws, c, resp, err := t.dial(ctx, url, o)
+	ws, c, resp, err := t.dial(ctx, rawURL, o)
 	if err != nil {
 		_ = t.Close()
 		return nil, resp, err
@@ -94,11 +94,11 @@ func Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket
 	return ws, resp, nil
 }
 
-func (t *Transport) dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *clientConn, *http.Response, error) {
+func (t *Transport) dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *clientConn, *http.Response, error) {
 	if o == nil {
 		o = new(websocket.DialOptions)
 	}
-	req, err := handshake.Request(ctx, url, websocket.HTTP3, o)
+	req, err := handshake.Request(ctx, rawURL, websocket.HTTP3, o)
 	if err != nil {
 		return nil, nil, nil, failed(err)
 	}

@@ -24,16 +24,16 @@ type HTTP3Dialer interface {
 
 	// Dial is [Dialer.Dial] over HTTP/3 alone. An error that wraps
 	// websocket.ErrNotSupported says that another bootstrap may work.
-	Dial(ctx context.Context, url string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
+	Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error)
 
-	// Connect sees to it that Dial and RoundTrip find a connection to url's
+	// Connect sees to it that Dial and RoundTrip find a connection to rawURL's
 	// origin, and reports whether the server has extended CONNECT on it (RFC
 	// 9220). It returns soon after ctx has ended, and leaves nothing behind then.
-	Connect(ctx context.Context, url string) (extendedConnect bool, err error)
+	Connect(ctx context.Context, rawURL string) (extendedConnect bool, err error)
 
-	// Connected reports whether there is an open connection to url's origin on
+	// Connected reports whether there is an open connection to rawURL's origin on
 	// which the server has extended CONNECT.
-	Connected(url string) bool
+	Connected(rawURL string) bool
 
 	// CloseIdleConnections closes connections that carry nothing.
 	CloseIdleConnections()

@@ -33,8 +33,8 @@ type Attempt struct {
 	// Proxy is the proxy on the way, "scheme://host:port", empty for none.
 	Proxy string
 
-	Duration time.Duration
-	Err      error
+	Duration time.Duration // of the attempt, connecting included
+	Err      error         // why it failed, nil if it has not
 }
 
 // Error lists the attempts.

@@ -93,7 +93,7 @@ type ReverseProxy struct {
 	MaxSockets int
 
 	// HandshakeTimeout bounds the backend's part of the opening handshake. Zero:
-	// 10 s.
+	// 10 s. Negative: the client's patience does.
 	HandshakeTimeout time.Duration
 
 	// IdleTimeout is how long a socket may be open without a byte in either
@@ -105,7 +105,7 @@ type ReverseProxy struct {
 	StallTimeout time.Duration
 
 	// CloseTimeout bounds the end of a socket, from the first sign of it on one
-	// side to the last on the other. Zero: 10 s.
+	// side to the last on the other. Zero or negative: 10 s.
 	CloseTimeout time.Duration
 
 	// Observer, if not nil, is told of every socket: when it has been opened, and

@@ -71,7 +71,7 @@ type farewell struct {
 func newJoint(p *ReverseProxy, front, back websocket.Stream, early, first []byte) *joint {
 	j := &joint{
 		front: front, back: back,
-		closeTimeout: orDefault(p.CloseTimeout, defaultCloseTimeout),
+		closeTimeout: orDefault(max(p.CloseTimeout, 0), defaultCloseTimeout),
 		idleTimeout:  orDefault(p.IdleTimeout, defaultProxyIdle),
 		start:        time.Now(),
 		done:         make(chan struct{}),

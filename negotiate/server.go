@@ -64,12 +64,13 @@ type Server struct {
 
 	// ReadHeaderTimeout bounds how long a client may take for a request's
 	// header section, and IdleTimeout how long a connection without requests
-	// or sockets is kept. Zero: 10 s and 3 min. Negative: none. Over HTTP/3 a
-	// header section has IdleTimeout.
+	// or sockets is kept. Zero: 10 s and 3 min. Negative: none, but a header
+	// section has 10 s over HTTP/2 all the same. Over HTTP/3 it has IdleTimeout.
 	ReadHeaderTimeout time.Duration
 	IdleTimeout       time.Duration
 
-	// MaxHeaderBytes bounds, in bytes, a request's header section. Zero: 16 KiB.
+	// MaxHeaderBytes bounds, in bytes, a request's header section. Zero or negative:
+	// 16 KiB.
 	MaxHeaderBytes int
 
 	// BaseContext and ConnContext are http.Server's, for TCP.
@@ -190,7 +191,7 @@ func (s *Server) start(l net.Listener, pc net.PacketConn, config *tls.Config) er
 		ErrorLog:          slog.NewLogLogger(s.logHandler(), slog.LevelError),
 		Protocols:         new(http.Protocols),
 	}
-	if srv.MaxHeaderBytes == 0 {
+	if srv.MaxHeaderBytes <= 0 {
 		srv.MaxHeaderBytes = defaultMaxHeaderBytes
 	}
 	d.srv = srv
@@ -216,7 +217,7 @@ func (s *Server) serving() http.Handler {
 	return &serving.Handler{
 		Handler:        s.tracked(s.tcp),
 		Logger:         s.Logger,
-		MaxHeaderBytes: s.MaxHeaderBytes,
+		MaxHeaderBytes: max(s.MaxHeaderBytes, 0),
 		IdleTimeout:    s.IdleTimeout,
 		Hooks:          s.Observer.hooks(),
 	}
