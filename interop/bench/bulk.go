@@ -12,14 +12,18 @@ import (
 // download's bytes queue, and that on what is slowest: before a client that takes
 // all at once hardly anything queues, before one that does not everything does
 // that the server has sent ahead. So there are clients of each kind (neutral.go),
-// and every server meets the same ones.
+// and every server meets the same ones. How they are measured with and without the
+// socket is in alternate.go.
 
 // kept is what a download keeps of the speed that it has without a socket.
 var kept = metric{"× without socket", func(f figures) float64 {
-	if f.Alone == 0 {
+	switch {
+	case f.Kept > 0:
+		return f.Kept
+	case f.Alone == 0:
 		return 0
 	}
-	return f.Bulk / f.Alone
+	return f.Bulk / f.Alone // results from before there was Kept
 }, short, false}
 
 // besideRate is how many messages the socket sends per second: few enough that
@@ -33,7 +37,7 @@ func besideBulk(d time.Duration) []benchmark {
 		for _, downloads := range []int{0, 1, 8} {
 			b := benchmark{
 				name:       fmt.Sprintf("a socket, 64 B, beside %s, client that %s", downloadsOf(downloads), how),
-				load:       load{Kind: echoing, Size: 64, Sockets: 1, Rate: besideRate, Bulk: downloads, Reading: how, Time: d},
+				load:       load{Kind: echoing, Size: 64, Sockets: 1, Rate: besideRate, Bulk: downloads, Reading: how, Time: 2 * d, Separate: true},
 				contenders: []string{"h2 loop", "h2 handler", "x/net h2"}, shows: []metric{p50, p99},
 			}
 			if downloads > 0 {
@@ -102,31 +106,6 @@ func (l load) download(ctx context.Context, c client) (*atomic.Int64, error) {
 		}()
 	}
 	return loaded, nil
-}
-
-// alone measures a neutral client's downloads, in bytes per second, where there is
-// no socket beside them: once before the sockets and once after.
-func (l load) alone(ctx context.Context, loaded *atomic.Int64) float64 {
-	if l.Bulk == 0 || l.Reading == "" {
-		return 0
-	}
-	pause(ctx, l.warming())
-	begin, before := time.Now(), loaded.Load()
-	pause(ctx, l.Time/2)
-	return float64(loaded.Load()-before) / time.Since(begin).Seconds()
-}
-
-// aloneAgain is alone after the sockets; first is what it was before them.
-func (l load) aloneAgain(ctx context.Context, loaded *atomic.Int64, sockets []socket, first float64) (float64, error) {
-	if first == 0 {
-		return 0, nil
-	}
-	for _, s := range sockets {
-		if err := s.(*neutralStream).end(); err != nil {
-			return 0, err
-		}
-	}
-	return (first + l.alone(ctx, loaded)) / 2, nil
 }
 
 // pause waits for a while, less if ctx ends.

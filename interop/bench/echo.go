@@ -19,7 +19,6 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	if err != nil {
 		return figures{}, err
 	}
-	alone := l.alone(ctx, downloaded)
 	ready := make(chan struct{}) // no answer comes before the talkers have their sockets
 	sockets, err := c.open(ctx, l.Sockets, l.Conns, func(i int, p []byte, last bool) { <-ready; crowd.got(i, p, last) })
 	if err != nil {
@@ -80,14 +79,7 @@ func (l load) echo(ctx context.Context, c client, mark func(string) error) (figu
 	if err := crowd.end(patience); err != nil {
 		return f, err
 	}
-	if f.Alone, err = l.aloneAgain(ctx, downloaded, sockets, alone); err != nil {
-		return f, err
-	}
-	var trips []time.Duration
-	for _, t := range crowd.talkers {
-		trips = append(trips, t.trips...)
-	}
-	f.latency(trips)
+	f.latency(crowd.trips())
 	f.Wire = wireBytes(sockets)
 	return f, nil
 }

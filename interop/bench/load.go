@@ -28,6 +28,7 @@ type load struct {
 	Reading  reading       // how a neutral client reads; "": the client is another
 	Apart    bool          // a neutral client's sockets have a connection of their own
 	Together bool          // server and client share one processor, where the system can do that
+	Separate bool          // server and client have one processor each, where it can
 }
 
 // A kind of load.
@@ -54,11 +55,13 @@ type figures struct {
 	Memory    float64       `json:",omitzero"` // server's resident bytes per idle socket
 	Used      float64       `json:",omitzero"` // the same after each has echoed one message of 1 KiB
 	Bulk      float64       `json:",omitzero"` // bytes per second of the downloads
-	Alone     float64       `json:",omitzero"` // the same where there was no socket
+	Alone     float64       `json:",omitzero"` // the same of slices in which there was no socket
+	Kept      float64       `json:",omitzero"` // what a slice of Bulk is of the slices of Alone next to it, the median
 	Allocs    float64       `json:",omitzero"` // the server's heap allocations per message or socket
 	Wire      float64       `json:",omitzero"` // payload bytes of a compressed answer on the wire
 
 	Processors int `json:",omitzero"` // that server and client shared, where they were to share one
+	Own        int `json:",omitzero"` // processors that the server had, where it and the client were to have one each
 
 	Count float64 // messages or sockets measured, by which CPU times are divided
 }
@@ -81,12 +84,18 @@ func quantile(d []time.Duration, q float64) time.Duration {
 func (f *figures) complete(l load, marks map[string]usage) figures {
 	r := *f
 	begin, end := marks[markBegin], marks[markEnd]
-	if l.Together {
+	switch {
+	case l.Together:
 		r.Processors = end.Processors
+	case l.Separate:
+		r.Own = end.Processors
 	}
 	if r.Count > 0 {
 		r.ServerCPU = time.Duration(float64(end.CPU-begin.CPU) / r.Count)
 		r.Allocs = float64(end.Allocs-begin.Allocs) / r.Count
+	}
+	if l.alternates() {
+		r.ServerCPU, r.Allocs = 0, 0
 	}
 	if idle, ok := marks[markIdle]; ok && r.Count > 0 {
 		empty := marks[markEmpty] // without it the whole process counts
@@ -111,6 +120,9 @@ func (l load) run(ctx context.Context, c client, mark func(string) error) (figur
 	l.Conns = max(l.Conns, 1)
 	switch l.Kind {
 	case echoing:
+		if l.alternates() {
+			return l.alternate(ctx, c, mark)
+		}
 		return l.echo(ctx, c, mark)
 	case opening:
 		return l.open(ctx, c, mark)
@@ -261,9 +273,14 @@ func (c *crowd) got(i int, p []byte, last bool) {
 // mostTrips bounds how many round trips of a socket are kept.
 const mostTrips = 1 << 17
 
-// end lets every answer arrive that is awaited.
+// end lets every answer arrive that is awaited, and has none sent any more.
 func (c *crowd) end(ctx context.Context) error {
 	c.phase.Store(ending)
+	return c.settle(ctx)
+}
+
+// settle lets every answer arrive that is awaited.
+func (c *crowd) settle(ctx context.Context) error {
 	for c.waiting.Load() > 0 {
 		select {
 		case <-c.quiet:
@@ -281,4 +298,12 @@ func (c *crowd) answers() (n int64) {
 		n += t.count.Load()
 	}
 	return n
+}
+
+// trips returns how long all those round trips took that were timed.
+func (c *crowd) trips() (all []time.Duration) {
+	for _, t := range c.talkers {
+		all = append(all, t.trips...)
+	}
+	return all
 }

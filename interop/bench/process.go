@@ -61,8 +61,11 @@ const patience = 2 * time.Minute
 
 // start starts this program again with a task. The process ends when ctx does.
 func start(ctx context.Context, t task) (*child.Process, error) {
-	if t.Load.Together {
-		defer child.OnOneProcessor()()
+	switch {
+	case t.Load.Together, t.Load.Separate && t.Role == "server":
+		defer child.OnProcessor(0)()
+	case t.Load.Separate:
+		defer child.OnProcessor(1)()
 	}
 	return child.Start(ctx, t.Role, taskFlag, t, func(cmd *exec.Cmd) {
 		cmd.Env = append(os.Environ(), contenders[t.Contender].env...)

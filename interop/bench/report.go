@@ -188,6 +188,9 @@ func (v variant) takes() time.Duration {
 	if v.load.Kind != idling && v.load.Kind != opening {
 		t += v.load.warming()
 	}
+	if v.load.alternates() {
+		t += time.Duration(v.load.slices())*(slice+2*settling) + slice
+	}
 	if contenders[v.contender].shared {
 		return t + sockets*stream + time.Duration(v.load.Conns)*connection
 	}

@@ -2,6 +2,6 @@
 
 package child
 
-// OnOneProcessor has the processes that the calling goroutine starts run on one
+// OnProcessor has the processes that the calling goroutine starts run on one
 // processor, until release is called, where the system allows that. This one does not.
-func OnOneProcessor() (release func()) { return func() {} }
+func OnProcessor(int) (release func()) { return func() {} }
