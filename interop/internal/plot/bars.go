@@ -1,7 +1,6 @@
 package plot
 
 import (
-	"fmt"
 	"math"
 	"strings"
 )
@@ -101,11 +100,7 @@ func (b *Bars) draw(c *canvas) {
 func (b *Bars) row(c *canvas, col columns, scale float64, r *Bar) {
 	c.label(col, c.y, r.Label)
 	if !r.drawable() {
-		why := r.Missing
-		if why == "" {
-			why = "no value"
-		}
-		c.missing(col, c.y, why)
+		c.missing(col, c.y, r.Missing)
 		return
 	}
 	const thick = 16
@@ -150,20 +145,12 @@ func (c *canvas) whisker(low, high, y float64) {
 }
 
 func (b *Bars) words() string {
-	var w strings.Builder
-	for _, g := range b.Groups {
-		if g.Label != "" {
-			fmt.Fprintf(&w, "%s: ", g.Label)
+	return inWords(b.Groups, func(g BarGroup) (label string, rows []string) {
+		for _, r := range g.Bars {
+			rows = append(rows, r.Label+" "+b.value(&r))
 		}
-		for i, r := range g.Bars {
-			if i > 0 {
-				w.WriteString("; ")
-			}
-			fmt.Fprintf(&w, "%s %s", r.Label, b.value(&r))
-		}
-		w.WriteString(". ")
-	}
-	return strings.TrimSpace(w.String())
+		return g.Label, rows
+	})
 }
 
 // value says a bar's value, and those of its parts.

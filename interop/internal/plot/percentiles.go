@@ -3,7 +3,6 @@ package plot
 import (
 	"fmt"
 	"math"
-	"strings"
 )
 
 // Percentiles show distributions, one in a row, by their median, 90th and 99th
@@ -119,11 +118,7 @@ func (c *canvas) ticks(s scale, t []float64, u Unit) {
 func (p *Percentiles) row(c *canvas, col columns, s scale, column float64, d *Distribution) {
 	c.label(col, c.y, d.Label)
 	if !d.drawable() {
-		why := d.Missing
-		if why == "" {
-			why = "no value"
-		}
-		c.missing(col, c.y, why)
+		c.missing(col, c.y, d.Missing)
 		return
 	}
 	y := c.y + col.middle
@@ -144,22 +139,18 @@ func (p *Percentiles) row(c *canvas, col columns, s scale, column float64, d *Di
 }
 
 func (p *Percentiles) words() string {
-	var w strings.Builder
-	for _, g := range p.Groups {
-		if g.Label != "" {
-			fmt.Fprintf(&w, "%s: ", g.Label)
+	return inWords(p.Groups, func(g PercentileGroup) (label string, rows []string) {
+		for _, d := range g.Rows {
+			rows = append(rows, d.Label+" "+p.value(&d))
 		}
-		for i, d := range g.Rows {
-			if i > 0 {
-				w.WriteString("; ")
-			}
-			if !d.drawable() {
-				fmt.Fprintf(&w, "%s not measured", d.Label)
-				continue
-			}
-			fmt.Fprintf(&w, "%s p50 %s, p99 %s, max %s", d.Label, p.Unit.Format(d.P50), p.Unit.Format(d.P99), p.Unit.Format(d.Max))
-		}
-		w.WriteString(". ")
+		return g.Label, rows
+	})
+}
+
+// value says a row's values.
+func (p *Percentiles) value(d *Distribution) string {
+	if !d.drawable() {
+		return "not measured"
 	}
-	return strings.TrimSpace(w.String())
+	return fmt.Sprintf("p50 %s, p99 %s, max %s", p.Unit.Format(d.P50), p.Unit.Format(d.P99), p.Unit.Format(d.Max))
 }

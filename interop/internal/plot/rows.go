@@ -1,6 +1,9 @@
 package plot
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // columns is where the rows of bars or percentiles put their parts: labels to
 // the left of marks, or above them in a narrow drawing.
@@ -46,11 +49,27 @@ func (c *canvas) group(s string) {
 	c.y += 2
 }
 
-// missing says why a row has no marks.
+// missing says why a row has no marks, "" for nothing that is known.
 func (c *canvas) missing(col columns, y float64, why string) {
+	if why == "" {
+		why = "no value"
+	}
 	st := noteStyle
 	room := c.width - margin - col.left - 4
 	c.text(col.left+4, y+col.middle+4, start, cut(why, room, st.size, false), st)
+}
+
+// inWords describes groups of rows, each group by its label and its rows' words.
+func inWords[G any](groups []G, describe func(G) (label string, rows []string)) string {
+	var sentences []string
+	for _, g := range groups {
+		label, rows := describe(g)
+		if label != "" {
+			label += ": "
+		}
+		sentences = append(sentences, label+strings.Join(rows, "; ")+".")
+	}
+	return strings.Join(sentences, " ")
 }
 
 // finite reports whether every value is a number that can be drawn.
