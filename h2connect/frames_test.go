@@ -47,8 +47,6 @@ func TestH2FatalFrames(t *testing.T) {
 		{"H2-12 PING on a stream", http2.ErrCodeProtocol, raw(http2.FramePing, 0, 1, make([]byte, 8))},
 		{"H2-15 WINDOW_UPDATE 0 on the connection", http2.ErrCodeProtocol, raw(http2.FrameWindowUpdate, 0, 0, word(0))},
 		{"H2-15 connection window too large", http2.ErrCodeFlowControl, raw(http2.FrameWindowUpdate, 0, 0, word(1<<31-1))},
-		{"H2-17 padding longer than the frame", http2.ErrCodeProtocol, raw(http2.FrameData, 8, 1, []byte{5, 1, 2, 3, 4})},
-		{"H2-17 padding without a length", http2.ErrCodeProtocol, raw(http2.FrameData, 8, 1, nil)},
 		{"HEADERS padding longer than the frame", http2.ErrCodeProtocol, raw(http2.FrameHeaders, 5|8, 1, []byte{5, 1})},
 		{"H2-21 even stream", http2.ErrCodeProtocol, raw(http2.FrameHeaders, 5, 2, []byte{0x82})},
 		{"H2-21 HEADERS on stream 0", http2.ErrCodeProtocol, raw(http2.FrameHeaders, 5, 0, []byte{0x82})},
@@ -73,6 +71,26 @@ func TestH2FatalFrames(t *testing.T) {
 		p.nc.Write(tt.bytes)
 		debug := p.wantGoAway(tt.code, tt.name)
 		assert.NotEmpty(t, debug, tt.name)
+		p.hangUp()
+	}
+}
+
+// "If the length of the padding is the length of the frame payload or greater, the
+// recipient MUST treat this as a connection error of type PROTOCOL_ERROR" (RFC 9113
+// §6.1): also on a stream that is open, where nothing else is wrong with it.
+func TestH2_17PaddingMustFitIntoTheFrame(t *testing.T) {
+	for name, payload := range map[string][]byte{
+		"longer than the frame": {6, 1, 2, 3, 4},
+		"as long as the frame":  {5, 1, 2, 3, 4},
+		"without a length":      nil,
+	} {
+		p := clientOf(t, nil, ordinary())
+		p.greet()
+		p.headers(1, false, with(get("/"), ":method", "POST")...)
+		p.nc.Write(raw(http2.FrameData, 8, 1, []byte{4, 1, 2, 3, 4})) // nothing but padding
+		p.wantAlive("one byte less is allowed")
+		p.nc.Write(raw(http2.FrameData, 8, 1, payload))
+		assert.Contains(t, p.wantGoAway(http2.ErrCodeProtocol, name), "padding", name)
 		p.hangUp()
 	}
 }
