@@ -16,7 +16,9 @@ type Handler interface {
 	// OnMessage may take its time, block, and call any method of c but those
 	// that read: it holds up the messages of its own socket, and those of others
 	// over the same connection of h2connect for a few milliseconds at most. They
-	// wait, and when as many wait as flow control allows, so does the peer.
+	// wait, and when as many wait as flow control allows, so does the peer. So a
+	// Ping whose Pong lies behind more than 64 KiB of messages waits for its
+	// context: give it one that ends.
 	//
 	// A panic ends the socket with status 1011, and no other.
 	OnMessage(c *Conn, t MessageType, p []byte)

@@ -219,11 +219,7 @@ func (t *Transport) getSocket(ctx context.Context, s *search) (*ClientConn, erro
 // getStrict is getSocket where a further connection is not wanted: it waits for a
 // free stream instead.
 func (t *Transport) getStrict(ctx context.Context, s *search) (*ClientConn, error) {
-	u, err := url.Parse(s.key)
-	if err != nil {
-		return nil, err
-	}
-	cc, err := t.get(ctx, u, s.o)
+	cc, err := t.get(ctx, urlOf(s.key), s.o)
 	if err != nil {
 		return nil, err
 	}

@@ -394,3 +394,34 @@ func TestHTTPClientConnReservations(t *testing.T) {
 	require.Error(t, hc.Err())
 	require.Error(t, hc.Reserve())
 }
+
+// The zone of an IPv6 literal says to this machine where to dial, and stays here (RFC
+// 6874 §4).
+func TestZoneOfAnIPv6Literal(t *testing.T) {
+	hosts := make(chan string, 2)
+	s := startCleartext(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts <- r.Host
+		if r.Method == http.MethodConnect {
+			c, err := Accept(w, r, nil)
+			if assert.NoError(t, err) {
+				c.Read(r.Context())
+			}
+		}
+	}))
+	dialled := make(chan string, 2)
+	tr := &Transport{AllowHTTP: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialled <- addr
+		return new(net.Dialer).DialContext(ctx, network, s.addr)
+	}}
+	t.Cleanup(func() { closeTransport(tr) })
+	c, _, err := tr.Dial(testContext(t), "ws://[fe80::1%25Lo]:81/", nil)
+	require.NoError(t, err)
+	defer c.CloseNow()
+	assert.Equal(t, "[fe80::1%Lo]:81", <-dialled)
+	assert.Equal(t, "[fe80::1]:81", <-hosts)
+	resp, err := (&http.Client{Transport: tr}).Get("http://[fe80::1%25Lo]:81/")
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, "[fe80::1]:81", <-hosts)
+	assert.Empty(t, dialled, "one connection")
+}

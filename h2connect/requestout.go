@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsmux/websocket/internal/handshake"
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -39,7 +40,7 @@ func requestFields(req *http.Request, protocol string) ([]hpack.HeaderField, err
 	if host == "" {
 		host = req.URL.Host
 	}
-	host, err := httpguts.PunycodeHostPort(host)
+	host, err := httpguts.PunycodeHostPort(handshake.WithoutZone(host))
 	if err != nil || host == "" || !httpguts.ValidHostHeader(host) {
 		return nil, errors.New("h2connect: no valid host in the request")
 	}

@@ -80,6 +80,13 @@ type dialing struct {
 // keyOf names the server that a URL leads to: scheme, host and port.
 func keyOf(u *url.URL) string { return u.Scheme + "://" + addrOf(u) }
 
+// urlOf returns the URL of the server that key names. It is not parsed: a URL
+// escapes the zone of an IPv6 literal (RFC 6874 §2), and an address does not.
+func urlOf(key string) *url.URL {
+	scheme, addr, _ := strings.Cut(key, "://")
+	return &url.URL{Scheme: scheme, Host: addr}
+}
+
 // addrOf returns a URL's host, in lower case and ASCII as far as that is possible,
 // and its port.
 func addrOf(u *url.URL) string {
@@ -236,10 +243,7 @@ func checkTLS(state tls.ConnectionState) error {
 
 // connect opens a connection to the server that key names.
 func (t *Transport) connect(ctx context.Context, key string, o *websocket.DialOptions) (*ClientConn, error) {
-	u, err := url.Parse(key)
-	if err != nil {
-		return nil, err
-	}
+	u := urlOf(key)
 	if t.over != nil && u.Scheme == "https" {
 		return t.over.connect(ctx, u)
 	}

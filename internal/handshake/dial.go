@@ -49,7 +49,7 @@ func Request(ctx context.Context, rawURL string, b websocket.Bootstrap, o *webso
 		Proto:      protocol(b),
 		ProtoMajor: int(b),
 		Header:     make(http.Header, len(o.Header)+6),
-		Host:       withoutZone(u.Host),
+		Host:       WithoutZone(u.Host),
 	}
 	addFields(r.Header, o.Header)
 	delete(r.Header, "Host")
@@ -159,9 +159,9 @@ func parseURL(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// withoutZone removes the zone from an IPv6 literal: it means something to this
+// WithoutZone removes the zone from an IPv6 literal: it means something to this
 // machine only (RFC 6874 §1).
-func withoutZone(host string) string {
+func WithoutZone(host string) string {
 	if zone := strings.IndexByte(host, '%'); zone > 0 && host[0] == '[' {
 		if end := strings.IndexByte(host[zone:], ']'); end >= 0 {
 			return host[:zone] + host[zone+end:]
