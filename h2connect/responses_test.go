@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -386,40 +387,41 @@ func TestLimitsTheServerSaysItself(t *testing.T) {
 }
 
 func TestReadAndWriteTimeoutsAreEachRequests(t *testing.T) {
-	errs := make(chan error, 1)
-	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/read":
-			_, err := io.ReadAll(r.Body)
-			errs <- err
-		case "/write":
-			var err error
-			for err == nil {
-				_, err = w.Write(make([]byte, 1<<20))
+	synctest.Test(t, func(t *testing.T) {
+		errs := make(chan error, 1)
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				_, err := io.ReadAll(r.Body)
+				errs <- err
+				return
 			}
+			_, err := w.Write(make([]byte, 1<<20))
 			errs <- err
+		}))
+		p.srv.srv.ReadTimeout, p.srv.srv.WriteTimeout = 50*time.Millisecond, 70*time.Millisecond
+		p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		timesOut := func(after time.Duration) {
+			t.Helper()
+			start := time.Now()
+			err := <-errs
+			assert.Equal(t, after, time.Since(start))
+			var ne net.Error
+			require.ErrorAs(t, err, &ne)
+			assert.True(t, ne.Timeout(), "%v", err)
 		}
-	}), func(srv *http.Server) { srv.ReadTimeout, srv.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond })
-	tr := testTransport(t)
-	c := &http.Client{Transport: tr}
-	isTimeout := func(err error) {
-		var ne net.Error
-		require.ErrorAs(t, err, &ne)
-		assert.True(t, ne.Timeout(), "%v", err)
-	}
-	for range 2 { // on one connection
-		r, w := io.Pipe()
-		resp, err := c.Post(s.url("/read"), "x/y", r)
-		require.NoError(t, err)
-		readAll(t, resp.Body)
-		isTimeout(<-errs)
-		w.Close()
-		resp, err = c.Get(s.url("/write"))
-		require.NoError(t, err)
-		isTimeout(<-errs) // nobody reads
-		resp.Body.Close()
-	}
-	assert.Len(t, tr.conns, 1)
+		for id := uint32(1); id < 8; id += 4 { // on one connection
+			p.headers(id, false, with(get("/"), ":method", "POST")...)
+			timesOut(50 * time.Millisecond) // nothing comes
+			p.headers(id+2, true, get("/")...)
+			timesOut(70 * time.Millisecond) // no window
+			for reset := false; !reset; {
+				f := p.next("the end of what has timed out")
+				_, reset = f.(*http2.RSTStreamFrame)
+				reset = reset && f.Header().StreamID == id+2
+			}
+		}
+		p.wantAlive("it is the requests' time that is over")
+	})
 }
 
 func TestConnectionCloseSaysGoodbye(t *testing.T) {
