@@ -111,6 +111,28 @@ func TestALateBatonWakesAllAtOnce(t *testing.T) {
 	assert.True(t, b.add(streams[0]))
 }
 
+// A loop among others that waits for a large message is not woken for each record of
+// a frame; one that is alone is.
+func TestAPieceOfAFrameLinesUpALoopAmongOthers(t *testing.T) {
+	for _, shares := range []bool{true, false} {
+		c := &conn{}
+		st := &stream{c: c, id: 1}
+		st.recv.init(1<<10, 1<<10)
+		st.recv.begin()
+		st.recv.dst = make([]byte, 4)
+		c.data = dataFrame{st: st, shares: shares}
+		for _, piece := range []string{"a", "b", "cde"} {
+			require.NoError(t, c.deliver(st, []byte(piece), 0, true))
+			assert.Equal(t, shares, c.baton.Load().waiting())
+		}
+		assert.Equal(t, "abcd", string(st.recv.dst))
+		assert.Equal(t, 1, st.recv.unread())
+		if shares {
+			assert.Equal(t, []*stream{st}, c.baton.Load().line, "once")
+		}
+	}
+}
+
 // Loops that never come back from their first message, however many, keep no other
 // socket of what arrived with it from its message.
 func TestALoopThatIsBusyHoldsUpNobody(t *testing.T) {

@@ -27,7 +27,7 @@ func (c *conn) readData(fh http2.FrameHeader) error {
 			return connViolation(http2.ErrCodeProtocol, "padding longer than the frame")
 		}
 	}
-	st, err := c.admitData(fh, content)
+	st, shares, err := c.admitData(fh, content)
 	if st == nil {
 		if fatal(err) {
 			return err
@@ -40,7 +40,7 @@ func (c *conn) readData(fh http2.FrameHeader) error {
 		c.mu.Unlock()
 		return err
 	}
-	c.data = dataFrame{st: st, header: fh, content: content, padding: padding, first: true}
+	c.data = dataFrame{st: st, shares: shares, header: fh, content: content, padding: padding, first: true}
 	return c.continueData()
 }
 
@@ -48,6 +48,7 @@ func (c *conn) readData(fh http2.FrameHeader) error {
 // so that another goroutine can take over in the middle of it.
 type dataFrame struct {
 	st      *stream // nil: none is in progress
+	shares  bool    // st is a socket, and not the connection's only one
 	header  http2.FrameHeader
 	content int  // bytes still to come
 	padding int  // bytes behind them
@@ -84,39 +85,40 @@ func fatal(err error) bool {
 	return ok && v.fatal
 }
 
-// admitData accounts for a DATA frame and finds its stream. Without a stream
-// the payload is to be dropped; the error says what else is to be done.
-func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
+// admitData accounts for a DATA frame and finds its stream, and whether that is one
+// of several sockets. Without a stream the payload is to be dropped; the error says
+// what else is to be done.
+func (c *conn) admitData(fh http2.FrameHeader, content int) (st *stream, shares bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := fh.StreamID
 	if c.idle(id) {
-		return nil, connViolation(http2.ErrCodeProtocol, "DATA on an idle stream")
+		return nil, false, connViolation(http2.ErrCodeProtocol, "DATA on an idle stream")
 	}
 	if !c.inConn.take(fh.Length) {
-		return nil, connViolation(http2.ErrCodeFlowControl, "connection window exceeded").passed(limitConnWindow)
+		return nil, false, connViolation(http2.ErrCodeFlowControl, "connection window exceeded").passed(limitConnWindow)
 	}
-	st := c.streams[id]
+	st = c.streams[id]
 	if st == nil && c.ignored(id) {
 		if !c.glitches.take() {
-			return nil, errGlitches
+			return nil, false, errGlitches
 		}
-		return nil, nil
+		return nil, false, nil
 	}
 	if st == nil || st.recvEnded {
-		return nil, streamViolation(http2.ErrCodeStreamClosed, "DATA on a closed stream")
+		return nil, false, streamViolation(http2.ErrCodeStreamClosed, "DATA on a closed stream")
 	}
 	if st.httpPart != nil && st.exchange != nil && !st.exchange.final {
-		return nil, malformed("DATA before the response")
+		return nil, false, malformed("DATA before the response")
 	}
 	if !st.recv.take(fh.Length) {
-		return nil, windowExceeded()
+		return nil, false, windowExceeded()
 	}
 	end := fh.Flags.Has(http2.FlagDataEndStream)
 	if content == 0 && !end {
 		c.empties++
 		if n := c.limits.EmptyData; n >= 0 && c.empties > n {
-			return nil, tooMuch(limitEmptyData, "too many empty DATA frames")
+			return nil, false, tooMuch(limitEmptyData, "too many empty DATA frames")
 		}
 	}
 	if content > 0 {
@@ -125,10 +127,10 @@ func (c *conn) admitData(fh http2.FrameHeader, content int) (*stream, error) {
 	if st.httpPart != nil {
 		st.received += int64(content)
 		if st.declared >= 0 && st.received > st.declared {
-			return nil, errContentLength
+			return nil, false, errContentLength
 		}
 	}
-	return st, nil
+	return st, st.socket && c.sockets > 1, nil
 }
 
 func windowExceeded() *violation {
@@ -136,8 +138,8 @@ func windowExceeded() *violation {
 }
 
 // deliver moves bytes of content from the connection's buffer to the stream. Of
-// them charge have not been charged to the stream's window yet; first says that
-// they are the first of their frame.
+// them charge have not been charged to the stream's window yet, none if they are
+// of the frame in progress; first says that they are the first of their frame.
 func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
 	f, buffered, increment, consumed := st.recv.deliver(st, p, charge)
 	if buffered > 0 {
@@ -157,7 +159,7 @@ func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
 	case fateServe:
 		go st.serve()
 	case fateRead:
-		if c.lineUp(st) {
+		if (charge > 0 || c.data.shares) && c.lineUp(st) {
 			return nil
 		}
 		st.recv.cond.Broadcast()

@@ -1,15 +1,22 @@
 package h2connect
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
+	"log"
 	"net"
+	"net/http"
 	"os"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -128,4 +135,64 @@ func TestReadHereNeedsDeadlines(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 	require.False(t, c.in.layered)
+}
+
+// A watchedWire counts how often it is looked for what is at hand.
+type watchedWire struct {
+	net.Conn
+	looks atomic.Int32
+}
+
+func (w *watchedWire) SetReadDeadline(t time.Time) error {
+	if t.Equal(longAgo) {
+		w.looks.Add(1)
+	}
+	return w.Conn.SetReadDeadline(t)
+}
+
+// The records of a message that is not complete make no Handler write: nothing is
+// looked for that could be answered together with it.
+func TestRecordsOfAMessageAreReadWithoutLookingForMore(t *testing.T) {
+	synctest.Test(t, recordsOfAMessage) // where no call of a Handler takes long
+}
+
+func recordsOfAMessage(t *testing.T) {
+	got := make(chan int, 1)
+	conf, text := &Server{}, &logBuffer{}
+	s := newServer(&http.Server{ErrorLog: log.New(text, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		assert.NoError(t, c.Handle(messageFunc(func(_ *websocket.Conn, _ websocket.MessageType, m []byte) { got <- len(m) })))
+	})}, conf)
+	conf.attach(s)
+	near, far := wstest.Pipe(wstest.PipeOptions{})
+	serverTLS, clientTLS := wstest.Certificates()
+	clientTLS.ServerName = "localhost"
+	wire := &watchedWire{Conn: near.NetConn()}
+	ours, theirs := tls.Server(wire, serverTLS), tls.Client(far.NetConn(), clientTLS)
+	done := make(chan error)
+	go func() { done <- theirs.HandshakeContext(testContext(t)) }() // ends with the handshake
+	require.NoError(t, ours.HandshakeContext(testContext(t)))
+	require.NoError(t, <-done)
+	p := playClient(t, ours, theirs, s, conf, text)
+	p.greet()
+	for _, id := range []uint32{1, 3} {
+		p.headers(id, false, with(connect(), ":scheme", "https")...)
+		p.wantStatus(id, "200", false, "")
+	}
+	synctest.Wait() // until both have their Handlers
+	p.wantAlive("nothing has gone wrong")
+	synctest.Wait()
+	before := wire.looks.Load()
+	require.NotZero(t, before, "with a frame that asks for an answer there is something to look for")
+	const size = 20_000 // in many records, and less than what credit is returned for
+	h := frame.Header{Fin: true, Opcode: frame.Binary, Masked: true, Length: size}
+	content := append(h.Append(nil), bytes.Repeat([]byte("x"), size)...)
+	p.fr.WriteData(1, false, content[:maxFrame])
+	p.fr.WriteData(1, false, content[maxFrame:])
+	require.Equal(t, size, <-got)
+	assert.Equal(t, before, wire.looks.Load())
+	p.hangUp()
 }

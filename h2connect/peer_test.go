@@ -65,14 +65,14 @@ func clientOver(t testing.TB, o wstest.PipeOptions, conf *Server, h http.Handler
 // connectTo plays a client to s.
 func connectTo(t testing.TB, o wstest.PipeOptions, s *server, conf *Server, l *logBuffer) *peer {
 	ours, theirs := wstest.Pipe(o)
-	return playClient(t, ours, theirs, s, conf, l)
+	return playClient(t, ours.NetConn(), theirs.NetConn(), s, conf, l)
 }
 
 // playClient plays the client at theirs to s at ours.
-func playClient(t testing.TB, ours, theirs *wstest.PipeStream, s *server, conf *Server, l *logBuffer) *peer {
-	p := newPeer(t, theirs.NetConn())
+func playClient(t testing.TB, ours, theirs net.Conn, s *server, conf *Server, l *logBuffer) *peer {
+	p := newPeer(t, theirs)
 	p.srv, p.conf, p.log = s, conf, l
-	sc := newServerConn(s, ours.NetConn(), s.srv.Handler)
+	sc := newServerConn(s, ours, s.srv.Handler)
 	require.True(t, s.add(sc))
 	p.ours = sc.c
 	go func() {

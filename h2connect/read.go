@@ -101,13 +101,16 @@ func (c *conn) readFrame() error {
 	}
 	err = c.framerError(err)
 	if v, ok := err.(*violation); ok && !v.fatal {
+		c.in.stirred = true
 		return c.streamViolation(fh.StreamID, v)
 	}
 	return err
 }
 
 func (c *conn) dispatch(fh http2.FrameHeader) error {
-	c.in.stirred = true
+	if fh.Type != http2.FrameData || fh.Flags != 0 {
+		c.in.stirred = true // what content does, deliver knows
+	}
 	switch fh.Type {
 	case http2.FrameData:
 		return c.readData(fh)

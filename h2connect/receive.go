@@ -94,7 +94,7 @@ const (
 	fateKept    fate = iota // they wait, or have gone where a read wanted them
 	fateTaken               // Take is to be called with them, by the caller
 	fateServe               // they wait, and serve is to be called
-	fateRead                // a blocked read has them: lineUp is to be called
+	fateRead                // a blocked read has them: it is to be lined up, or woken
 	fateOverrun             // the window does not allow them: nothing has changed
 )
 
@@ -143,9 +143,7 @@ func (r *receiver) deliver(st *stream, p []byte, charge int) (f fate, buffered i
 		n := copy(r.dst[r.done:], p)
 		r.done += uint32(n)
 		p = p[n:]
-		if charge == 0 {
-			r.cond.Broadcast()
-		} else if !r.due.Swap(true) {
+		if !r.due.Swap(true) {
 			f = fateRead
 		}
 	}

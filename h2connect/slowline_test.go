@@ -72,7 +72,7 @@ func clientBehind(t *testing.T, l slowLine, buffer int, h http.Handler) *peer {
 	conf, text := &Server{}, &logBuffer{}
 	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(text, "", 0)}, conf)
 	conf.attach(s)
-	p := playClient(t, ours, theirs, s, conf, text)
+	p := playClient(t, ours.NetConn(), theirs.NetConn(), s, conf, text)
 	t.Cleanup(func() {
 		p.hangUp()
 		near.NetConn().Close()
