@@ -118,6 +118,9 @@ type conn struct {
 
 	baton     atomic.Pointer[baton] // nil before the first that is lined up
 	gathering bool                  // the reader waits for those whom it has woken: it will flush
+	uncorked  bool                  // something was sent while the reader was about to send more
+	brief     bool                  // less than briefBytes were sent between two waits of the reader
+	sentNow   int                   // how many have been sent since the last
 
 	hits     *hits // a server's connections share theirs
 	resets   bucket

@@ -4,6 +4,7 @@ package h2connect
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
 	"golang.org/x/net/http2"
 )
 
@@ -163,5 +165,60 @@ func TestABlockedLargeWriteOverTCPEnds(t *testing.T) {
 			require.Len(t, got, n, "and as much as the writer was told")
 			p.wantAlive("frames are whole")
 		})
+	}
+}
+
+// What Handlers write first goes out while the rest is written, and the rest together;
+// where there was much of it the last time, all of it goes by larger pieces.
+func TestFirstAnswersOfABurstGoAhead(t *testing.T) {
+	const sockets = 3
+	handled := make(chan struct{}, sockets)
+	var p *peer
+	var waits []int // what waited to be sent when each was called; under the connection's lock
+	answer := make([]byte, firstCorkBytes)
+	p = overTCP(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		assert.NoError(t, c.Handle(messageFunc(func(c *websocket.Conn, kind websocket.MessageType, _ []byte) {
+			p.ours.mu.Lock()
+			waits = append(waits, len(p.ours.out))
+			p.ours.mu.Unlock()
+			assert.True(t, p.ours.lead.away(), "the reader calls it")
+			assert.NoError(t, c.Write(context.Background(), kind, answer))
+		})))
+		handled <- struct{}{}
+	})
+	p.ours.lead.watched.Store(true) // its timer does not run: nobody takes the lead over
+	var burst []byte
+	for i := range uint32(sockets) {
+		id := 2*i + 1
+		p.headers(id, false, connect()...)
+		p.wantStatus(id, "200", false, "")
+		<-handled
+		burst = dataFrames(burst, id, []byte{0x82, 0x80, 1, 2, 3, 4})
+	}
+	a := len(answer) + 4 // with its header, and w with its frame's
+	w := a + frameHeader
+	for _, step := range []struct {
+		bursts int
+		want   []int
+	}{
+		{1, []int{0, 0, w}},
+		{1, []int{0, 0, w}},
+		{3, []int{0, 0, w, 2 * w, 0, w, 2 * w, 0, w}},
+		{1, []int{0, w, 2 * w}},
+		{1, []int{0, 0, w}},
+	} {
+		_, err := p.nc.Write(bytes.Repeat(burst, step.bursts))
+		require.NoError(t, err)
+		n := step.bursts * a
+		p.content(map[uint32]int{1: n, 3: n, 5: n})
+		p.ours.mu.Lock()
+		got := waits
+		waits = nil
+		p.ours.mu.Unlock()
+		require.Equal(t, step.want, got)
 	}
 }

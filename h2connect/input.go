@@ -121,6 +121,7 @@ func (in *input) fill() error {
 	if !on || !c.room.more() {
 		in.reads = 0
 		c.flushRead()
+		c.uncorked, c.brief, c.sentNow = false, c.sentNow < briefBytes, 0
 	} else {
 		c.baton.Load().start()
 	}

@@ -32,8 +32,15 @@ const (
 const leadPenalty = 64
 
 // corkBytes is how much of what Handlers write waits for the end of what has been
-// read, to be sent together.
-const corkBytes = 6 << 10
+// read, to be sent together. Where that was less than briefBytes the last time, it is
+// firstCorkBytes of what they write first: the peer is at work on that while they write
+// the rest, and neither end sleeps while the other is busy. With more, the peer is at
+// work on corkBytes soon enough.
+const (
+	corkBytes      = 6 << 10
+	firstCorkBytes = 2 << 10
+	briefBytes     = 2 * corkBytes
+)
 
 // errDeposed tells the reader that another goroutine leads.
 var errDeposed = errors.New("another goroutine reads the connection")

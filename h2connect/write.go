@@ -63,10 +63,10 @@ func (c *conn) flushRead() {
 // any.
 func (c *conn) flushAfter(others bool) {
 	away := c.lead.away() || c.gathering
-	if c.flushing || !c.sendable() || away && len(c.out) < corkBytes {
+	if c.flushing || !c.sendable() || away && len(c.out) < c.cork() {
 		return
 	}
-	c.flushing = true
+	c.flushing, c.uncorked = true, away
 	if others && !away && len(c.streams) > 1 {
 		// The reader's last read may have woken many: let those who are about
 		// to write do it first. It is this that makes one write of many.
@@ -85,6 +85,15 @@ func (c *conn) flushAfter(others bool) {
 		}
 	}
 	go c.flushRest()
+}
+
+// cork returns how much waits while the reader is about to send more. With loops that
+// have been woken a write more costs more than it saves. c.mu is held.
+func (c *conn) cork() int {
+	if c.uncorked || c.gathering || !c.brief {
+		return corkBytes
+	}
+	return firstCorkBytes
 }
 
 // Flush sends what has been left behind by stream.WriteLater.
@@ -142,6 +151,7 @@ func (c *conn) writeBatch(wait bool) (more bool) {
 // takeBatch takes the batch, which another one follows. c.mu is held.
 func (c *conn) takeBatch() []byte {
 	batch := c.out
+	c.sentNow += len(batch)
 	c.out, c.spare = c.spare[:0], nil
 	c.queued, c.lastData = 0, nil
 	return batch
