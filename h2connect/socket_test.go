@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -339,18 +340,44 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 }
 
 func TestServerTimeoutsDoNotReachSockets(t *testing.T) {
-	s := startTLS(t, nil, socketHandler(), func(srv *http.Server) {
-		srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		near, far := wstest.Pipe(wstest.PipeOptions{})
+		conns := make(chan net.Conn, 1)
+		conns <- far.NetConn()
+		const short = 50 * time.Millisecond
+		srv := &http.Server{Handler: socketHandler(), ReadTimeout: short, WriteTimeout: short, IdleTimeout: short}
+		srv.TLSConfig, _ = wstest.Certificates()
+		require.NoError(t, ConfigureServer(srv, nil))
+		served := make(chan error, 1)
+		go func() { served <- srv.ServeTLS(given(conns), "", "") }()
+		tr := testTransport(t)
+		tr.DialContext = func(context.Context, string, string) (net.Conn, error) { return near.NetConn(), nil }
+		c, _, err := tr.Dial(testContext(t), "wss://localhost/ws", nil)
+		require.NoError(t, err)
+		time.Sleep(4 * short)
+		wantEcho(t, c, "still here")
+		require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+		require.NoError(t, srv.Close())
+		require.ErrorIs(t, <-served, http.ErrServerClosed)
 	})
-	c, _, err := testTransport(t).Dial(testContext(t), s.url("/ws"), nil)
-	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	_, _, err = c.Read(ctx) // nothing comes: it only lets time pass
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	wantEcho(t, c, "still here")
-	require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
 }
+
+// given is a listener to whom the connections are given.
+type given chan net.Conn
+
+func (g given) Accept() (net.Conn, error) {
+	if c, ok := <-g; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (g given) Close() error {
+	close(g)
+	return nil
+}
+
+func (given) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestHTTPTransportAndSocketsShareConnections(t *testing.T) {
 	for _, first := range []string{"request", "socket"} {
