@@ -115,6 +115,7 @@ func TestThroughProxies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := wanted{page: "h2", socket: tt.back, unload: websocket.StatusGoingAway}
 			w.opensAnything = tt.browser == "Chromium" && tt.back == websocket.HTTP1
+			w.opensSome = tt.browser == "Firefox" && tt.back == websocket.HTTP1
 			var b browser
 			other := "localhost"
 			switch tt.browser {
