@@ -100,8 +100,8 @@ func gaveUp(doing string, ctx context.Context) error {
 }
 
 // A HandshakeError says why an opening handshake failed. Accept returns it
-// after it has written the refusal, if it could; Dial returns it for a response that is not
-// the acceptance of a socket.
+// after it has written the refusal, if it could; Dial returns it for a response that
+// is not the acceptance of a socket.
 type HandshakeError struct {
 	// Status is the HTTP status of the refusal, sent or received. It is 0 if
 	// the failure has none: a stream that was reset, an answer against the rules, a

@@ -14,8 +14,8 @@ type Stats struct {
 
 	// LimitHits is how often each limit has been met so far, by the name of its
 	// field in [Limits]; ResetBurst and GlitchBurst stand for their rates too. A
-	// limit that was never met is not in it. The debug data of a GOAWAY frame that a limit caused begins with
-	// the same name. The map is the caller's.
+	// limit that was never met is not in it. The debug data of a GOAWAY frame that a
+	// limit caused begins with the same name. The map is the caller's.
 	LimitHits map[string]int64
 }
 

@@ -145,12 +145,9 @@ func (c *canvas) whisker(low, high, y float64) {
 }
 
 func (b *Bars) words() string {
-	return inWords(b.Groups, func(g BarGroup) (label string, rows []string) {
-		for _, r := range g.Bars {
-			rows = append(rows, r.Label+" "+b.value(&r))
-		}
-		return g.Label, rows
-	})
+	return inWords(b.Groups,
+		func(g BarGroup) (string, []Bar) { return g.Label, g.Bars },
+		func(r *Bar) (string, string) { return r.Label, b.value(r) })
 }
 
 // value says a bar's value, and those of its parts.

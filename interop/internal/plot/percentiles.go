@@ -139,12 +139,9 @@ func (p *Percentiles) row(c *canvas, col columns, s scale, column float64, d *Di
 }
 
 func (p *Percentiles) words() string {
-	return inWords(p.Groups, func(g PercentileGroup) (label string, rows []string) {
-		for _, d := range g.Rows {
-			rows = append(rows, d.Label+" "+p.value(&d))
-		}
-		return g.Label, rows
-	})
+	return inWords(p.Groups,
+		func(g PercentileGroup) (string, []Distribution) { return g.Label, g.Rows },
+		func(d *Distribution) (string, string) { return d.Label, p.value(d) })
 }
 
 // value says a row's values.

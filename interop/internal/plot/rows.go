@@ -59,15 +59,21 @@ func (c *canvas) missing(col columns, y float64, why string) {
 	c.text(col.left+4, y+col.middle+4, start, cut(why, room, st.size, false), st)
 }
 
-// inWords describes groups of rows, each group by its label and its rows' words.
-func inWords[G any](groups []G, describe func(G) (label string, rows []string)) string {
+// inWords describes groups of rows, each group by its label and its rows, each row by
+// its label and value.
+func inWords[G, R any](groups []G, parts func(G) (label string, rows []R), say func(*R) (label, value string)) string {
 	var sentences []string
 	for _, g := range groups {
-		label, rows := describe(g)
+		label, rows := parts(g)
 		if label != "" {
 			label += ": "
 		}
-		sentences = append(sentences, label+strings.Join(rows, "; ")+".")
+		var words []string
+		for i := range rows {
+			row, value := say(&rows[i])
+			words = append(words, row+" "+value)
+		}
+		sentences = append(sentences, label+strings.Join(words, "; ")+".")
 	}
 	return strings.Join(sentences, " ")
 }
