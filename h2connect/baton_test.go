@@ -117,7 +117,7 @@ func TestAPieceOfAFrameLinesUpALoopAmongOthers(t *testing.T) {
 	for _, shares := range []bool{true, false} {
 		c := &conn{}
 		st := &stream{c: c, id: 1}
-		st.recv.init(1<<10, 1<<10)
+		st.recv.init(1 << 10)
 		st.recv.begin()
 		st.recv.dst = make([]byte, 4)
 		c.data = dataFrame{st: st, shares: shares}

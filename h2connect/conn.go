@@ -89,6 +89,7 @@ type conn struct {
 	hsTimer   *time.Timer   // first SETTINGS, then their acknowledgement
 
 	inConn  inflow
+	widened int // by how much the windows of streams have grown
 	outConn outflow
 	outBase outbase
 	sched   schedule
@@ -332,7 +333,7 @@ func (c *conn) deltas(yield func(outdelta) bool) {
 // newStream puts a stream into the table. c.mu is held.
 func (c *conn) newStream(id uint32) *stream {
 	st := &stream{c: c, id: id, priority: unprioritized, httpPart: &httpPart{declared: -1}}
-	st.recv.init(c.limits.StreamWindow, c.limits.MaxStreamWindow)
+	st.recv.init(c.limits.StreamWindow)
 	c.streams[id] = st
 	c.slots++
 	c.upkeep.opened()
@@ -389,6 +390,7 @@ func (c *conn) forget(st *stream, err error) {
 	if c.lastData == st {
 		c.lastData = nil
 	}
+	c.widened -= st.recv.window() - c.limits.StreamWindow
 	st.send.drop()
 	if err != nil {
 		st.send.err = err
@@ -485,10 +487,13 @@ func (c *conn) consumed(st *stream, unbuffered int, increment uint32) {
 }
 
 // credit announces a stream's credit, and the connection's that had been held
-// back. c.mu is held.
+// back. All windows together grow by no more than half of Limits.ConnBuffer: streams
+// that are not read any more leave the other half to their neighbours. c.mu is held.
 func (c *conn) credit(st *stream, increment uint32) {
 	if increment > 0 && !st.recvEnded {
-		c.writeWindowUpdate(st.id, increment)
+		more := st.recv.widen(c.limits.MaxStreamWindow, c.limits.ConnBuffer/2-c.widened)
+		c.widened += int(more)
+		c.writeWindowUpdate(st.id, increment+more)
 	}
 	if c.starved.Load() {
 		c.giveConn(0)

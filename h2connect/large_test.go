@@ -25,17 +25,19 @@ func TestH2_17TheWindowGrowsForAReaderThatKeepsUp(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		most       int
+		room       int // by how much it may grow at once
 		leave      int // bytes that are not read
 		afterwards []int
 	}{
-		{"keeps up", 256 << 10, 0, []int{128 << 10, 256 << 10, 256 << 10}},
-		{"no room for another doubling", 255 << 10, 0, []int{128 << 10, 128 << 10}},
-		{"as it was set", 64 << 10, 0, []int{64 << 10, 64 << 10}},
-		{"lags behind", 256 << 10, 1, []int{64 << 10, 64 << 10}},
+		{"keeps up", 256 << 10, 1 << 20, 0, []int{128 << 10, 256 << 10, 256 << 10}},
+		{"no room for another doubling", 255 << 10, 1 << 20, 0, []int{128 << 10, 128 << 10}},
+		{"as it was set", 64 << 10, 1 << 20, 0, []int{64 << 10, 64 << 10}},
+		{"others have the room", 256 << 10, 64 << 10, 0, []int{128 << 10, 128 << 10}},
+		{"lags behind", 256 << 10, 1 << 20, 1, []int{64 << 10, 64 << 10}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r receiver
-			r.init(64<<10, tt.most)
+			r.init(64 << 10)
 			window, scratch := 64<<10, make([]byte, 1<<20)
 			for _, size := range tt.afterwards {
 				for n := 0; window > 0; window -= n {
@@ -48,7 +50,7 @@ func TestH2_17TheWindowGrowsForAReaderThatKeepsUp(t *testing.T) {
 				n, increment, err := r.tryRead(scratch[:r.unread()-tt.leave])
 				require.NoError(t, err)
 				require.NotZero(t, n)
-				window += int(increment)
+				window += int(increment) + int(r.widen(tt.most, tt.room))
 				assert.EqualValues(t, size, r.flow.size)
 				assert.Equal(t, size, window+r.unread(), "all of it is known to the peer")
 			}
@@ -59,9 +61,9 @@ func TestH2_17TheWindowGrowsForAReaderThatKeepsUp(t *testing.T) {
 // The windows of a server grow where they are its own choice.
 func TestStreamWindowsGrowUnlessTheyAreSet(t *testing.T) {
 	for _, tt := range []struct{ set, want Limits }{
-		{Limits{}, Limits{StreamWindow: 64 << 10, MaxStreamWindow: 256 << 10}},
+		{Limits{}, Limits{StreamWindow: 64 << 10, MaxStreamWindow: 1 << 20}},
 		{Limits{StreamWindow: 100 << 10}, Limits{StreamWindow: 100 << 10, MaxStreamWindow: 100 << 10}},
-		{Limits{MaxStreamWindow: 1 << 20}, Limits{StreamWindow: 64 << 10, MaxStreamWindow: 1 << 20}},
+		{Limits{MaxStreamWindow: 2 << 20}, Limits{StreamWindow: 64 << 10, MaxStreamWindow: 2 << 20}},
 		{Limits{MaxStreamWindow: 1}, Limits{StreamWindow: 64 << 10, MaxStreamWindow: 64 << 10}},
 	} {
 		l := tt.set.withDefaults()
@@ -69,6 +71,48 @@ func TestStreamWindowsGrowUnlessTheyAreSet(t *testing.T) {
 	}
 	client := new(Transport).limits()
 	assert.Equal(t, client.StreamWindow, client.MaxStreamWindow)
+}
+
+// Together the windows of a connection grow by half of what it may hold, however many
+// streams keep up: what those may send that are not read any more leaves their
+// neighbours the rest. A stream that ends gives back what it had.
+func TestH2_23WindowsGrowByHalfOfWhatAConnectionHolds(t *testing.T) {
+	ours, _ := wstest.Pipe(wstest.PipeOptions{})
+	c := newServerConn(&server{srv: new(http.Server), limits: Limits{}.withDefaults()}, ours.NetConn(), nil).c
+	half, scratch := c.limits.ConnBuffer/2, make([]byte, 1<<20)
+	keepUp := func(st *stream) {
+		for range 8 {
+			for left := int(st.recv.flow.avail); left > 0; {
+				n := min(left, maxFrame)
+				_, _, _, _ = st.recv.deliver(st, scratch[:n], n)
+				left -= n
+			}
+			n, increment, err := st.recv.tryRead(scratch)
+			require.NoError(t, err)
+			c.buffered.Add(int64(n))
+			c.consumed(st, n, increment)
+		}
+	}
+	grown := func() (sum int) {
+		for _, st := range c.streams {
+			sum += st.recv.window() - c.limits.StreamWindow
+		}
+		return sum
+	}
+	for id := range uint32(8) {
+		keepUp(c.newStream(2*id + 1))
+		assert.LessOrEqual(t, grown(), half)
+		assert.Equal(t, grown(), c.widened)
+	}
+	assert.Greater(t, grown(), half-c.limits.StreamWindow, "the room is used")
+	assert.Equal(t, c.limits.MaxStreamWindow, c.streams[1].recv.window())
+	assert.Equal(t, c.limits.StreamWindow, c.streams[15].recv.window())
+	c.mu.Lock()
+	c.forget(c.streams[1], nil)
+	c.mu.Unlock()
+	assert.Equal(t, grown(), c.widened)
+	keepUp(c.streams[15])
+	assert.Greater(t, c.streams[15].recv.window(), c.limits.StreamWindow)
 }
 
 // A message of 64 KiB is one batch: its last bytes do not go by themselves, and

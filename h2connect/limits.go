@@ -84,8 +84,9 @@ type Limits struct {
 	// MaxStreamWindow is how large StreamWindow becomes, by doubling, for a
 	// stream whose bytes are consumed as they come: a window that is used up in
 	// less than a round trip holds the peer up. That of one that nobody reads
-	// stays as it is, and ConnBuffer bounds all together. Default 256 KiB where
-	// StreamWindow is not set, on a server; else StreamWindow.
+	// stays as it is, and those of a connection together grow by no more than half
+	// of ConnBuffer. Default 1 MiB where StreamWindow is not set, on a server; else
+	// StreamWindow.
 	MaxStreamWindow int
 
 	// ConnWindow is how many bytes of all streams may be in flight. They
@@ -182,7 +183,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.EmptyData, 100)
 	def(&l.Settings, 32)
 	if l.StreamWindow <= 0 {
-		defPositive(&l.MaxStreamWindow, 256<<10)
+		defPositive(&l.MaxStreamWindow, 1<<20)
 	}
 	defPositive(&l.StreamWindow, 64<<10)
 	defPositive(&l.ConnWindow, 1<<20)

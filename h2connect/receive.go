@@ -19,10 +19,10 @@ type receiver struct {
 	mu   sync.Mutex
 	flow inflow
 
-	doublings uint8 // how many more times the window may double
-	pushing   bool  // what arrives is pushed, unless a read is blocked
-	busy      bool  // a call of to is in progress, or on its way: it finds what waits
-	discarded bool  // nobody will read: what comes is dropped
+	keepsUp   bool // nothing that has come waits to be read: see widen
+	pushing   bool // what arrives is pushed, unless a read is blocked
+	busy      bool // a call of to is in progress, or on its way: it finds what waits
+	discarded bool // nobody will read: what comes is dropped
 
 	consumed int64      // bytes read from waiting or past it
 	to       pushTarget // of Push
@@ -98,12 +98,7 @@ const (
 	fateOverrun             // the window does not allow them: nothing has changed
 )
 
-func (r *receiver) init(window, most int) {
-	r.flow = newInflow(int32(window))
-	for ; window <= most/2; window *= 2 {
-		r.doublings++
-	}
-}
+func (r *receiver) init(window int) { r.flow = newInflow(int32(window)) }
 
 // take checks n bytes of a frame against the stream's window.
 func (r *receiver) take(n uint32) bool {
@@ -202,18 +197,33 @@ func (r *receiver) give(n int) (increment uint32) {
 	return r.giveLocked(n)
 }
 
-// consume returns credit for bytes that have reached a reader. A window that is used
-// up by a peer whose bytes are read as they come doubles with each increment, as
-// often as it may: it does not hold up who sends much, and whom nobody reads does
-// not get it.
+// consume returns credit for bytes that have reached a reader.
 func (r *receiver) consume(n int) (increment uint32) {
 	r.consumed += int64(n)
 	increment = r.giveLocked(n)
-	if increment > 0 && r.doublings > 0 && r.unread() == 0 {
-		r.doublings--
-		increment += r.flow.double()
-	}
+	r.keepsUp = r.unread() == 0
 	return increment
+}
+
+// widen doubles the window when there is credit to announce, up to most and by no more
+// than room, and returns by how much. So that of a peer who uses it up, and whose bytes
+// are read as they come, doubles with each increment: it does not hold up who sends
+// much, and whom nobody reads does not get it.
+func (r *receiver) widen(most, room int) (increment uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := int(r.flow.size)
+	if !r.keepsUp || r.err != nil || size > most/2 || size > room {
+		return 0
+	}
+	return r.flow.double()
+}
+
+// window returns how large the window is.
+func (r *receiver) window() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int(r.flow.size)
 }
 
 // giveLocked returns credit. A peer that has ended gets none: it would not know
