@@ -191,6 +191,27 @@ func TestSmallFramesAreOneWrite(t *testing.T) {
 	}
 }
 
+// A large message of a client, of a Writer or not, leaves in pieces of which each is one
+// DATA frame on HTTP/2, in one TLS record.
+func TestMaskedMessagesLeaveInPiecesOfARecord(t *testing.T) {
+	e := socket{client: true, pipe: wstest.PipeOptions{Record: true, Buffer: 1 << 20}}.open(t)
+	const most, size = 1<<14 - 9, 100 << 10
+	w, err := e.Writer(t.Context(), websocket.MessageBinary)
+	require.NoError(t, err)
+	_, err = w.Write(make([]byte, size))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, e.Write(t.Context(), websocket.MessageBinary, make([]byte, size)))
+	full, total := 0, 0
+	for _, p := range e.near.Writes() {
+		assert.LessOrEqual(t, len(p), most)
+		if total += len(p); len(p) == most {
+			full++
+		}
+	}
+	assert.GreaterOrEqual(t, full, total/most-1, "and they are full")
+}
+
 func TestWriterSendsOneMessage(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 2 << 20}}.open(t)
