@@ -45,7 +45,7 @@ func besideBulk(d time.Duration) []benchmark {
 			beside := fmt.Sprintf("beside %s, client that %s", downloadsOf(downloads), how)
 			trips := benchmark{
 				name:       "a socket, 64 B, echo after echo " + beside,
-				load:       load{Kind: echoing, Size: 64, Sockets: 1, Bulk: downloads, Reading: how, Time: d, Separate: true},
+				load:       load{Kind: echoing, Size: 64, Sockets: 1, Bulk: downloads, Reading: how, Time: 4 * d, Separate: true},
 				contenders: []string{"h2 loop", "h2 handler", "x/net h2"}, shows: []metric{p50, p99, perSecond},
 			}
 			if downloads == 0 {
