@@ -84,7 +84,7 @@ func TestH2_17PaddingMustFitIntoTheFrame(t *testing.T) {
 		"as long as the frame":  {5, 1, 2, 3, 4},
 		"without a length":      nil,
 	} {
-		p := clientOf(t, nil, ordinary())
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		p.greet()
 		p.headers(1, false, with(get("/"), ":method", "POST")...)
 		p.nc.Write(raw(http2.FrameData, 8, 1, []byte{4, 1, 2, 3, 4})) // nothing but padding
