@@ -34,18 +34,23 @@ import (
 
 const (
 	// flightTime is how long bulk may queue, but no less than flightLeast and no
-	// more than flightBase. Where that is gone in flightShort, it is as much as
-	// goes in flightShort, up to flightMost.
+	// more than flightBase or what goes in flightShort, if that is more.
 	//
-	// Between two PINGs go two thirds of that at least. An answer is a write of
-	// the client's and a read of ours: where each has one processor, busy with a
-	// download of 1.7 GB/s, 4,300 answers a second took 8 to 10 % of its speed and
-	// 2,100 take 5 %.
+	// Before a client that reads faster than we send a queue does not stand: it comes
+	// when the client does not run for a while, and if it is bounded then, we stand
+	// still while the client does not. So for one whose answers are there within
+	// flightQuick it may be as long as flightTime, up to flightMost. That takes
+	// flightSteps such answers, and as many later ones take it back: after a moment in
+	// which we have not run, an answer is quick whatever else stands.
+	//
+	// Between two PINGs go two thirds of a queue at least.
 	flightTime  = 2 * time.Millisecond
 	flightLeast = 2 * maxData
 	flightBase  = 256 << 10
 	flightShort = 700 * time.Microsecond
-	flightMost  = 1260 << 10
+	flightQuick = flightShort / 2
+	flightSteps = 10
+	flightMost  = 4 << 20
 
 	// flightProbes is how many PINGs are on their way at once.
 	flightProbes = 8
@@ -102,6 +107,7 @@ type flight struct {
 	roundAt  time.Time // when; the measurement of rate in progress began. Zero: no answer has come
 
 	rtt      time.Duration // TCP's
+	spare    time.Duration // how long bulk may queue besides flightShort: see judge
 	trip     time.Duration // what an answer takes without a queue, as far as is known
 	renewed  time.Time     // when that was found out; zero: it has not been
 	timed    uint32        // number of the probe whose answer's time is taken
@@ -190,6 +196,7 @@ func (f *flight) answered(number uint32, now time.Time) bool {
 func (f *flight) time(now time.Time) {
 	took := now.Sub(f.timedAt)
 	f.timedAt = time.Time{}
+	f.judge(took)
 	if !f.clear {
 		f.trip = min(f.trip, took)
 		return
@@ -201,6 +208,16 @@ func (f *flight) time(now time.Time) {
 	if f.tries++; f.tries == flightTries {
 		f.trip, f.renewed, f.tries = f.found, now, 0
 	}
+}
+
+// judge takes an answer for a sign of whether a queue stands before the client.
+func (f *flight) judge(took time.Duration) {
+	const most = flightTime - flightShort
+	if took <= f.trip+flightQuick {
+		f.spare = min(f.spare+most/flightSteps, most)
+		return
+	}
+	f.spare = max(f.spare-most/flightSteps, 0)
 }
 
 // measure finds out at which rate the client reads, if it has been long enough
@@ -224,7 +241,7 @@ func (f *flight) measure(pos int64, now time.Time) {
 func (f *flight) fit() {
 	in := func(d time.Duration) int64 { return int64(float64(f.rate) * d.Seconds()) }
 	queue := min(max(in(flightTime), flightLeast), flightBase)
-	queue = max(queue, min(in(flightShort), flightMost))
+	queue = max(queue, min(in(flightShort+f.spare), flightMost))
 	if f.guessed {
 		f.limit = 2*in(f.rtt) + queue
 		f.spacing = min(max(f.limit/flightProbes, queue*2/3), flightBase) // an answer is wanted soon

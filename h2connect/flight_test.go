@@ -135,6 +135,34 @@ func TestFlightFillsTheNetworkAndNothingElse(t *testing.T) {
 	}
 }
 
+// A queue that stands before a fast client is short, and so it stays when the server
+// does not run for a moment, in which the client reads all that there is.
+func TestFlightOfAFastClientThatIsSlowerThanTheServer(t *testing.T) {
+	p := path{rtt: 100 * time.Microsecond, tcp: 100 * time.Microsecond, read: 1 << 30, guess: 1 << 30}
+	p.change = func(now time.Duration) {
+		p.rate = 4 << 30
+		if now%(20*time.Millisecond) < 2*time.Millisecond {
+			p.rate = 0
+		}
+	}
+	_, queue := p.run(new(flight), 2*time.Second)
+	onItsWay := 1.25 * p.rtt.Seconds() * float64(p.read)
+	assert.LessOrEqual(t, float64(queue), onItsWay+1.3*flightShort.Seconds()*float64(p.read))
+}
+
+// One that is faster loses nothing by not running for a moment.
+func TestFlightOfAFastClientThatPauses(t *testing.T) {
+	p := path{rate: 1 << 30, rtt: 100 * time.Microsecond, tcp: 100 * time.Microsecond, guess: 1 << 30}
+	p.change = func(now time.Duration) {
+		p.read = 2 << 30
+		if now%(20*time.Millisecond) < 3*time.Millisecond/2 {
+			p.read = 0
+		}
+	}
+	read, _ := p.run(new(flight), 2*time.Second)
+	assert.Greater(t, float64(read), 0.97*float64(p.rate))
+}
+
 // A client whose answers come a second late keeps much of its network's speed.
 func TestFlightOfAClientThatAnswersLate(t *testing.T) {
 	p := path{rate: 20 << 20, rtt: 50 * time.Millisecond, tcp: 50 * time.Millisecond, guess: 20 << 20, read: 1 << 30, back: time.Second}
