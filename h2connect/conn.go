@@ -98,6 +98,8 @@ type conn struct {
 	sockets  int   // streams in the table that are sockets
 	flight   flight
 	hold     hold
+	unpolled int  // bytes of bulk sent since pollInput last asked
+	summoned bool // reads have a deadline that has passed, for the reader to run: see pollInput
 
 	out      []byte // the batch being collected
 	spare    []byte // the memory of the next one

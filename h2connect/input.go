@@ -128,8 +128,9 @@ func (in *input) fill() error {
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()
 	}
+	c.endSummons()
 	c.mu.Unlock()
-	n, err := c.nc.Read(in.buf)
+	n, err := in.readNetwork()
 	return in.filled(n, err)
 }
 

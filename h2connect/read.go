@@ -47,6 +47,7 @@ func (c *conn) run() {
 	}
 	if c.dying.Load() {
 		c.flush()
+		c.endSummons()
 		c.mu.Unlock()
 		io.Copy(io.Discard, c.nc)
 		c.mu.Lock()

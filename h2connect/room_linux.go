@@ -62,6 +62,17 @@ func (r *room) more() bool {
 	return r.input
 }
 
+// readable reports whether there is something to read at once. The connection's lock
+// is held.
+func (r *room) readable() bool {
+	r.input = false
+	if r.raw == nil || r.raw.Control(r.poll) != nil {
+		return false
+	}
+	r.fresh = false
+	return r.input
+}
+
 // segmentBytes is what a small write uses of the send buffer at most, besides its
 // bytes: what the kernel keeps of a segment, and the page that it begins.
 const segmentBytes = 4 << 10

@@ -15,6 +15,9 @@ func (r *room) check() bool { return false }
 // more reports whether there is something to read at once.
 func (*room) more() bool { return false }
 
+// readable reports whether there is something to read at once.
+func (*room) readable() bool { return false }
+
 // takes reports whether n bytes can be written at once.
 func (r *room) takes(int) bool { return false }
 

@@ -282,6 +282,7 @@ func (c *conn) sent(st *stream, n int) {
 	st.send.sent += int64(n)
 	c.dataSent += int64(n)
 	if !st.socket {
+		c.unpolled += n
 		c.bulkSent()
 	}
 }

@@ -145,6 +145,7 @@ func (c *conn) writeBatch(wait bool) (more bool) {
 		c.end(&ConnError{Remote: true, Err: err})
 		return false
 	}
+	c.pollInput()
 	return c.sendable()
 }
 
