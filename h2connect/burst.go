@@ -21,6 +21,7 @@ const burstFrames = 64
 // stack, so that another goroutine can take over between two of them.
 type burst struct {
 	frames *[burstFrames]burstFrame // nil: none are in progress
+	shares bool                     // there are several sockets
 	next   int                      // the first that has not been delivered
 	end    int
 }
@@ -65,6 +66,7 @@ func (c *conn) admitBurst() bool {
 		}
 		if u.frames == nil {
 			u.frames = bursts.Get().(*[burstFrames]burstFrame)
+			u.shares = c.sockets > 1
 		}
 		u.frames[u.end] = burstFrame{st, content}
 		u.end++

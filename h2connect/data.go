@@ -159,7 +159,7 @@ func (c *conn) deliver(st *stream, p []byte, charge int, first bool) error {
 	case fateServe:
 		go st.serve()
 	case fateRead:
-		if (charge > 0 || c.data.shares) && c.lineUp(st) {
+		if c.putOff(st, len(p), c.data.shares || c.burst.shares) || (charge > 0 || c.data.shares) && c.lineUp(st) {
 			return nil
 		}
 		st.recv.cond.Broadcast()

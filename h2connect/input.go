@@ -34,6 +34,7 @@ type input struct {
 	reads int    // since a flush
 	small int    // reads in a row of no more than idleBuffer
 
+	late    late
 	owed    int  // bytes that bursts have delivered, to be settled with the connection's window
 	stirred bool // other goroutines may be about to write because of what has come since a flush
 	layered bool // reads pass through TLS, above something with deadlines
@@ -108,6 +109,12 @@ func (in *input) fill() error {
 	}
 	c := in.c
 	in.fit(in.w)
+	if in.late.st != nil {
+		if n, err, ok := in.readLate(); ok {
+			return in.filled(n, err)
+		}
+		c.wakeLate()
+	}
 	c.mu.Lock()
 	c.settleOwed()
 	on := in.readOn()

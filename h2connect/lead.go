@@ -181,6 +181,7 @@ func (c *conn) inline(st *stream) bool {
 // push gives bytes that have arrived to st's Handler, and returns errDeposed if
 // the caller is not the reader any more.
 func (c *conn) push(st *stream, p []byte) error {
+	c.wakeLate()
 	c.baton.Load().start()
 	c.lead.st = st
 	term := c.lead.enter(st.id)

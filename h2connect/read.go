@@ -39,6 +39,7 @@ func (c *conn) run() {
 			c.mu.Unlock()
 		}
 	}
+	c.wakeLate()
 	c.baton.Load().start()
 	var v *violation
 	c.mu.Lock()

@@ -281,6 +281,16 @@ func (r *receiver) await(p []byte, b lazy) (n int) {
 	return n
 }
 
+// space returns for how many more bytes a blocked read has room.
+func (r *receiver) space() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inlet == nil || r.dst == nil {
+		return 0
+	}
+	return len(r.dst) - int(r.done)
+}
+
 // look returns how many bytes wait, and whether none have been read since they
 // were marked.
 func (r *receiver) look() (waiting int, stalled bool) {

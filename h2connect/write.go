@@ -54,6 +54,7 @@ func (c *conn) flush() { c.flushAfter(true) }
 
 // flushRead is flush for the reader.
 func (c *conn) flushRead() {
+	c.wakeLate()
 	c.runBaton()
 	c.flushAfter(c.in.stirred)
 	c.in.stirred = false

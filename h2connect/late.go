@@ -1,0 +1,67 @@
+package h2connect
+
+// This file has a blocked read with much room get at one wake-up what stands ready. TLS
+// yields record by record. Were a proxy's pump woken for each, it would write each by
+// itself: most of the work is that of a wake-up and of a write, however much is written.
+//
+// A wake-up is put off only while the connection's reader does not wait: it takes what
+// has been read, and then reads what the kernel has, as long as that is a whole record
+// and there is nothing to send.
+
+// lateMost is after how many bytes, whosever they are, a wake-up is not put off any more:
+// a message of 64 KiB, but for what its last record may lack.
+const lateMost = 60 << 10
+
+// lateSpace is how much room a read must have left: more than comes until it is woken.
+// Who reads a message of 64 KiB has less, and works on one record while the next is
+// decrypted.
+const lateSpace = 2 * lateMost
+
+// largestRecord is the most that a TLS record takes: 2^14 + 256 bytes behind a header of
+// 5 (RFC 8446 §5.2). TLS 1.2 allows for more, which no cipher suite of HTTP/2 needs.
+const largestRecord = 5 + 1<<14 + 256
+
+// A late is a wake-up that is put off. It is the connection's reader's.
+type late struct {
+	st      *stream // whose blocked read has got something; nil: none is put off
+	n       int     // bytes since
+	arrived arrivals
+}
+
+// putOff puts off the wake-up of st's reader, which has got n bytes, and reports whether
+// it has. A stream that shares the connection with other sockets has the baton for that.
+func (c *conn) putOff(st *stream, n int, shares bool) bool {
+	l := &c.in.late
+	if !c.in.layered || n < largePiece || shares || l.st != nil || st.recv.space() < lateSpace {
+		return false
+	}
+	l.st, l.n = st, n
+	return true
+}
+
+// wakeLate ends what putOff has begun. The reader calls it before anything that may
+// last.
+func (c *conn) wakeLate() {
+	if st := c.in.late.st; st != nil {
+		c.in.late.st, c.in.stirred = nil, true
+		st.recv.wake()
+	}
+}
+
+// readLate reads on while a wake-up is put off, if neither the read waits nor anything
+// for it.
+func (in *input) readLate() (n int, err error, ok bool) {
+	c, l := in.c, &in.late
+	c.baton.Load().start()
+	c.mu.Lock()
+	c.settleOwed()
+	silent := c.flushing || !c.sendable()
+	c.endSummons()
+	c.mu.Unlock()
+	if !silent || l.n >= lateMost || !l.arrived.yield(&c.room) {
+		return 0, nil, false
+	}
+	n, err = in.readNetwork()
+	l.n += n
+	return n, err, true
+}
