@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"testing"
@@ -23,29 +21,11 @@ import (
 // overTCP plays a client to a server of ours over TCP, with windows that let
 // everything through: only the system holds it up.
 func overTCP(t *testing.T, h http.HandlerFunc) *peer {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	theirs, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	ours, err := ln.Accept()
-	require.NoError(t, err)
-	p := newPeer(t, theirs)
-	p.conf = &Server{}
-	p.srv = newServer(&http.Server{Handler: h, ErrorLog: log.New(p.log, "", 0)}, p.conf)
-	p.conf.attach(p.srv)
-	sc := newServerConn(p.srv, ours, h)
-	require.True(t, p.srv.add(sc))
-	p.ours = sc.c
-	go func() { // the connection's reader; ends with the connection
-		defer close(p.done)
-		defer p.srv.remove(sc)
-		sc.serve(false)
-	}()
-	t.Cleanup(p.hangUp)
+	ours, theirs := tcpPair(t)
+	p := clientAt(t, ours, theirs, nil, h)
 	p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
 	require.NoError(t, p.fr.WriteWindowUpdate(0, maxWindow-protocolWindow))
-	require.True(t, sc.c.room.direct())
+	require.True(t, p.ours.room.direct())
 	return p
 }
 

@@ -135,7 +135,7 @@ func (in *input) fill() error {
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()
 	}
-	c.endSummons()
+	c.endSummons() // readHere may have put back the deadline of one
 	c.mu.Unlock()
 	n, err := in.readNetwork()
 	return in.filled(n, err)

@@ -3,7 +3,6 @@ package h2connect
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -33,15 +32,7 @@ type readResult struct {
 }
 
 func newLateTest(t *testing.T) *lateTest {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	far, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { far.Close() })
-	near, err := ln.Accept()
-	require.NoError(t, err)
-	t.Cleanup(func() { near.Close() })
+	near, far := tcpPair(t)
 	serverTLS, clientTLS := wstest.Certificates()
 	clientTLS.ServerName = "localhost"
 	clientTLS.DynamicRecordSizingDisabled = true

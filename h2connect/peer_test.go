@@ -53,13 +53,19 @@ func clientOf(t testing.TB, conf *Server, h http.Handler) *peer {
 }
 
 func clientOver(t testing.TB, o wstest.PipeOptions, conf *Server, h http.Handler) *peer {
+	ours, theirs := wstest.Pipe(o)
+	return clientAt(t, ours.NetConn(), theirs.NetConn(), conf, h)
+}
+
+// clientAt plays a client at theirs to a server of ours at ours.
+func clientAt(t testing.TB, ours, theirs net.Conn, conf *Server, h http.Handler) *peer {
 	if conf == nil {
 		conf = &Server{}
 	}
 	l := &logBuffer{}
 	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(l, "", 0)}, conf)
 	conf.attach(s)
-	return connectTo(t, o, s, conf, l)
+	return playClient(t, ours, theirs, s, conf, l)
 }
 
 // connectTo plays a client to s.
@@ -82,6 +88,20 @@ func playClient(t testing.TB, ours, theirs net.Conn, s *server, conf *Server, l 
 	}()
 	t.Cleanup(p.hangUp)
 	return p
+}
+
+// tcpPair returns the two ends of a connection of TCP, the accepted one first.
+func tcpPair(t testing.TB) (accepted, dialed net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	dialed, err = net.Dial("tcp", ln.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { dialed.Close() })
+	accepted, err = ln.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { accepted.Close() })
+	return accepted, dialed
 }
 
 // neighbour plays another client of the same server: an honest one, greeted.

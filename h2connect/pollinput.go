@@ -47,7 +47,8 @@ func (c *conn) endSummons() bool {
 	return summoned
 }
 
-// readNetwork reads from the network, however often it is summoned meanwhile.
+// readNetwork reads from the network, however often it is summoned meanwhile. The
+// connection's reader waits in no other read: a summons would end it.
 func (in *input) readNetwork() (int, error) {
 	c := in.c
 	for {

@@ -1,7 +1,6 @@
 package h2connect
 
 import (
-	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -43,18 +42,9 @@ type rawConner interface {
 
 // watchedPeer plays a client to a server whose connection is watched.
 func watchedPeer(t *testing.T, h http.Handler) (*peer, *watchedConn) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	theirs, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	nc, err := ln.Accept()
-	require.NoError(t, err)
-	conf, l := &Server{}, &logBuffer{}
-	s := newServer(&http.Server{Handler: h, ErrorLog: log.New(l, "", 0)}, conf)
-	conf.attach(s)
+	nc, theirs := tcpPair(t)
 	ours := &watchedConn{Conn: nc, rawConner: nc.(rawConner)}
-	p := playClient(t, ours, theirs, s, conf, l)
+	p := clientAt(t, ours, theirs, nil, h)
 	p.greet()
 	return p, ours
 }

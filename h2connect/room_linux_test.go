@@ -55,15 +55,7 @@ func TestRoomAsksOnceForSeveralSmallWrites(t *testing.T) {
 // watched returns a connection, with a send buffer of so many bytes or, for 0, of the
 // system's choice, and its room. Nobody reads at its other end.
 func watched(t *testing.T, buffer int) (*room, net.Conn) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	in, err := net.Dial("tcp", ln.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { in.Close() })
-	out, err := ln.Accept()
-	require.NoError(t, err)
-	t.Cleanup(func() { out.Close() })
+	out, _ := tcpPair(t)
 	r := new(room)
 	r.watch(out)
 	if buffer > 0 {
