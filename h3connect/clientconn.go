@@ -64,11 +64,19 @@ func newClientConn(qc *quic.Conn, idle time.Duration) *clientConn {
 	}
 	t := http3.Transport{MaxResponseHeaderBytes: maxResponseHeaderBytes}
 	c.h3 = t.NewRawClientConn(qc)
-	c.timer = time.AfterFunc(time.Hour, c.retire)
+	c.timer = timerOf(c, (*clientConn).retire)
 	c.rearm()
-	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
+	context.AfterFunc(qc.Context(), c.over)
 	go c.acceptStreams()
 	return c
+}
+
+// over stops the timer when the connection has ended. It holds mu, so that it
+// comes behind a release that has seen the connection open and starts the timer.
+func (c *clientConn) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.Stop()
 }
 
 func (c *clientConn) acceptStreams() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -252,10 +253,31 @@ type serverConn struct {
 
 func newServerConn(qc *quic.Conn, idle time.Duration, most int64) *serverConn {
 	c := &serverConn{qc: qc, idle: idle, most: most}
-	c.timer = time.AfterFunc(time.Hour, c.expire)
+	c.timer = timerOf(c, (*serverConn).expire)
 	c.rearm()
-	context.AfterFunc(qc.Context(), func() { c.timer.Stop() })
+	context.AfterFunc(qc.Context(), c.over)
 	return c
+}
+
+// over stops the timer when the connection has ended. It holds mu, so that it
+// comes behind an end that has seen the connection open and starts the timer.
+func (c *serverConn) over() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.Stop()
+}
+
+// timerOf returns a timer that calls f with c, in an hour if it is not reset, and
+// that does not hold c in memory. To stop it is not enough for that: the runtime
+// may keep a timer that was stopped, and what its function refers to, until it
+// would have fired.
+func timerOf[T any](c *T, f func(*T)) *time.Timer {
+	ref := weak.Make(c)
+	return time.AfterFunc(time.Hour, func() {
+		if c := ref.Value(); c != nil {
+			f(c)
+		}
+	})
 }
 
 // linger is how long a connection stays open behind its last request when the

@@ -339,8 +339,41 @@ func TestLostConnectionIsNotKept(t *testing.T) {
 	}
 	require.NotNil(t, conn.Value())
 	require.NoError(t, p.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), ""))
+	wantGarbage(t, conn)
+}
+
+// A timer that is started behind the end of its connection, or that the runtime
+// keeps although it was stopped, does not hold what it was for.
+func TestTimerDoesNotHoldItsConnection(t *testing.T) {
+	addr := serve(t, new(Server), site)
+	t.Run("server", func(t *testing.T) {
+		qc := dialRaw(t, addr).qc
+		c := newServerConn(qc, time.Hour, -1)
+		startedBehindTheEnd(t, qc, c.timer)
+		wantGarbage(t, weak.Make(c))
+	})
+	t.Run("client", func(t *testing.T) {
+		qc := dialRaw(t, addr).qc
+		c := newClientConn(qc, time.Hour)
+		startedBehindTheEnd(t, qc, c.timer)
+		wantGarbage(t, weak.Make(c))
+	})
+}
+
+// startedBehindTheEnd ends the connection, waits until that has stopped its timer,
+// and leaves the timer started again.
+func startedBehindTheEnd(t *testing.T, qc *quic.Conn, timer *time.Timer) {
+	t.Helper()
+	require.NoError(t, qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), ""))
+	require.Eventually(t, func() bool { return !timer.Reset(time.Hour) }, patience, time.Millisecond,
+		"the timer outlives the connection")
+	t.Cleanup(func() { timer.Stop() })
+}
+
+func wantGarbage[T any](t *testing.T, p weak.Pointer[T]) {
+	t.Helper()
 	require.Eventually(t, func() bool {
 		runtime.GC()
-		return conn.Value() == nil
-	}, patience, 20*time.Millisecond, "the connection is held")
+		return p.Value() == nil
+	}, patience, 20*time.Millisecond, "it is held")
 }
