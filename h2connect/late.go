@@ -1,5 +1,12 @@
 package h2connect
 
+import (
+	"crypto/tls"
+	"net"
+
+	"github.com/wsmux/websocket/internal/arrivals"
+)
+
 // This file has a blocked read with much room get at one wake-up what stands ready. TLS
 // yields record by record. Were a proxy's pump woken for each, it would write each by
 // itself: most of the work is that of a wake-up and of a write, however much is written.
@@ -17,15 +24,11 @@ const lateMost = 60 << 10
 // decrypted.
 const lateSpace = 2 * lateMost
 
-// largestRecord is the most that a TLS record takes: 2^14 + 256 bytes behind a header of
-// 5 (RFC 8446 §5.2). TLS 1.2 allows for more, which no cipher suite of HTTP/2 needs.
-const largestRecord = 5 + 1<<14 + 256
-
 // A late is a wake-up that is put off. It is the connection's reader's.
 type late struct {
-	st      *stream // whose blocked read has got something; nil: none is put off
-	n       int     // bytes since
-	arrived arrivals
+	st      *stream            // whose blocked read has got something; nil: none is put off
+	n       int                // bytes since
+	arrived *arrivals.Arrivals // nil before the first question
 }
 
 // putOff puts off the wake-up of st's reader, which has got n bytes, and reports whether
@@ -56,12 +59,19 @@ func (in *input) readLate() (n int, err error, ok bool) {
 	c.mu.Lock()
 	c.settleOwed()
 	silent := c.flushing || !c.sendable()
-	c.endSummons()
 	c.mu.Unlock()
-	if !silent || l.n >= lateMost || !l.arrived.yield(&c.room) {
+	if !silent || l.n >= lateMost || !l.hasRecord(c.nc) {
 		return 0, nil, false
 	}
 	n, err = in.readNetwork()
 	l.n += n
 	return n, err, true
+}
+
+// hasRecord reports whether nc, which has TLS, yields something without waiting.
+func (l *late) hasRecord(nc net.Conn) bool {
+	if l.arrived == nil {
+		l.arrived = arrivals.Of(nc.(*tls.Conn).NetConn())
+	}
+	return l.arrived.Records() > 0
 }

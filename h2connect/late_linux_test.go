@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/arrivals"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -68,9 +69,9 @@ func (l *lateTest) send(pieces, cut int) {
 
 // arrived returns how many bytes the kernel has received that have not been read.
 func (l *lateTest) arrived() int {
-	a := &l.c.in.late.arrived
-	a.yield(&l.c.room)
-	return int(a.n)
+	late := &l.c.in.late
+	late.hasRecord(l.c.nc)
+	return late.arrived.Unread()
 }
 
 // read has somebody read into a buffer of this size, and waits until that waits.
@@ -127,7 +128,7 @@ func TestABlockedReadGetsAtOnceTheRecordsThatHaveCome(t *testing.T) {
 			l.read(1 << 20)
 			l.send(4, cut)
 			records := 0
-			for ready := true; ready; ready = l.c.in.late.n < lateMost && l.arrived() >= largestRecord {
+			for ready := true; ready; ready = l.c.in.late.n < lateMost && l.arrived() >= arrivals.LargestRecord {
 				l.deliver()
 				require.Same(t, l.st, l.c.in.late.st)
 				records++

@@ -36,10 +36,11 @@ var allowed = map[string][]string{
 	"internal/sockets":   {".", "internal/tunnel"},
 	"internal/registry":  {"."},
 	"internal/altsvc":    {},
+	"internal/arrivals":  {},
 	"internal/observe":   {"."},
 	"internal/serving":   {"internal/observe"},
-	"h1upgrade":          {".", "internal/handshake", "internal/sockets"},
-	"h2connect":          {".", "internal/handshake", "internal/sockets", "internal/serving", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
+	"h1upgrade":          {".", "internal/handshake", "internal/sockets", "internal/arrivals"},
+	"h2connect":          {".", "internal/handshake", "internal/sockets", "internal/serving", "internal/arrivals", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
 	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "github.com/quic-go/", "golang.org/x/"},
 	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "internal/tunnel", "golang.org/x/net/proxy"},
 }
