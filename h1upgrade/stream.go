@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/arrivals"
 )
 
 // A TLS connection announces its end by an alert (close_notify), which has to be
@@ -34,7 +35,8 @@ type stream struct {
 	alert, vectored           bool
 	whole, ended, outputEnded atomic.Bool
 
-	first [64]byte // the reader's: a short message, or what a longer one begins with
+	first   [64]byte           // the reader's: a short message, or what a longer one begins with
+	arrived *arrivals.Arrivals // the reader's; nil before the first question
 
 	state *tls.ConnectionState
 	large *large // the writer's; nil before it needs it
@@ -102,6 +104,20 @@ func (s *stream) Read(p []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// Records returns how many TLS records have come, at least: so many Reads, each of which
+// yields what is left of one, do not wait. It is called between Reads. 0 if that cannot
+// be told.
+func (s *stream) Records() int {
+	tc, ok := s.conn.(*tls.Conn)
+	if !ok {
+		return 0
+	}
+	if s.arrived == nil {
+		s.arrived = arrivals.Of(tc.NetConn())
+	}
+	return s.arrived.Records()
 }
 
 // ReadLazy is Read into a buffer that b yields once there is something to read.

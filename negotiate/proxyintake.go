@@ -38,6 +38,20 @@ type intake struct {
 	full      bool        // the last read has filled the buffer
 }
 
+// A recordReader is a websocket.Stream that yields TLS records one by one.
+type recordReader interface {
+	// Records returns how many have come, at least: so many Reads, each of which
+	// yields what is left of one, do not wait. It is called between Reads.
+	Records() int
+}
+
+// Of a stream that yields records, those that have come are read together: most of the
+// work with one is that of passing it on, however long it is. Nothing is waited for.
+const (
+	recordsLeast = 8 << 10  // a shorter one is the last of a message
+	recordsMost  = 60 << 10 // a message of 64 KiB, but for what its last record may lack
+)
+
 // read waits for bytes, which stay as they are until the next call of fit, read or
 // giveBack.
 func (in *intake) read(from io.Reader) ([]byte, error) {
@@ -46,8 +60,35 @@ func (in *intake) read(from io.Reader) ([]byte, error) {
 		buffer = in.small[:]
 	}
 	n, err := from.Read(buffer)
+	if n >= recordsLeast && err == nil {
+		n, err = readOn(from, buffer, n)
+	}
 	in.full = n == len(buffer)
 	return buffer[:n], err
+}
+
+// readOn reads the records that have come, and returns how much of buffer is filled
+// then; n bytes of it are already.
+func readOn(from io.Reader, buffer []byte, n int) (int, error) {
+	records, ok := from.(recordReader)
+	if !ok {
+		return n, nil
+	}
+	most := min(recordsMost, len(buffer))
+	for n < most {
+		come := records.Records()
+		if come == 0 {
+			break
+		}
+		for ; come > 0 && n < most; come-- {
+			more, err := from.Read(buffer[n:])
+			n += more
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
 }
 
 // fit borrows a larger buffer if the last read has filled the one that there is, and
