@@ -1,17 +1,24 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/wstest"
 )
 
 // tcpCopy listens and copies bytes between each connection and one to the
@@ -50,148 +57,298 @@ func tcpCopy(t testing.TB, authority string, splice bool) string {
 	return l.Addr().String()
 }
 
-// A way is how messages of 64 KiB get from client to server.
+// A way is how messages of 64 KiB get from one end to the other.
 type way struct {
-	name string
-	tr   transport
-	via  func(t testing.TB, authority string) string // what stands between them, nil for nothing
-	next string                                      // the protocol with whose copies this way is compared, "" for none
+	Front, Back string // transports
+	Between     string // copySplice, copyBuffers, aProxy, or "" for nothing
 }
 
-var copies = map[bool]string{true: " copy by splice", false: " copy by buffers"}
+// What stands between the two ends.
+const (
+	copySplice  = "copy by splice"
+	copyBuffers = "copy by buffers"
+	aProxy      = "proxy"
+)
 
-// proxyWays are straight ways, ways through a copy between two TCP connections whose
-// endpoints speak the same protocol straight through it, and ways through a
-// ReverseProxy. There is no copy where a ReverseProxy translates: it is compared
-// with that of the dearer one of the two protocols. A copy does not see into TLS,
-// which a ReverseProxy ends.
-func proxyWays(b *testing.B) (ways []way) {
+func (w way) String() string {
+	switch w.Between {
+	case aProxy:
+		return w.Front + " to " + w.Back
+	case "":
+		return w.Front + " direct"
+	}
+	return w.Front + " " + w.Between
+}
+
+// proxyWays are ways through a ReverseProxy.
+var proxyWays = []way{
+	{"h1", "h1", aProxy},
+	{"h1", "h2c", aProxy},
+	{"h2c", "h1", aProxy},
+	{"h2c", "h2c", aProxy},
+	{"h1+TLS", "h1", aProxy},
+	{"h2", "h1", aProxy},
+	{"h2", "h2c", aProxy},
+}
+
+// beside returns the ways with which one through a ReverseProxy is compared: straight,
+// and through a copy between two TCP connections whose endpoints speak the same protocol
+// straight through it. There is no copy where a ReverseProxy translates: it is compared
+// with that of the dearer one of the two protocols. A copy does not see into TLS, which
+// a ReverseProxy ends.
+func (w way) beside() []way {
 	protocols := []string{"h1", "h2c", "h1+TLS", "h2"}
-	for _, name := range protocols {
-		tr := transportNamed(name)
-		ways = append(ways, way{name: name + " direct", tr: tr})
-		for _, splice := range []bool{true, false} {
-			via := func(t testing.TB, a string) string { return tcpCopy(t, a, splice) }
-			ways = append(ways, way{name: name + copies[splice], tr: tr, via: via})
-		}
-	}
-	for _, pair := range [][2]string{{"h1", "h1"}, {"h1", "h2c"}, {"h2c", "h1"}, {"h2c", "h2c"}, {"h1+TLS", "h1"}, {"h2", "h1"}, {"h2", "h2c"}} {
-		front, back := pair[0], pair[1]
-		dearer := protocols[max(slices.Index(protocols, front), slices.Index(protocols, back))]
-		ways = append(ways, way{
-			name: front + " to " + back, tr: transportNamed(front).through(b, transportNamed(back), nil),
-			next: dearer,
-		})
-	}
-	return ways
+	dearer := protocols[max(slices.Index(protocols, w.Front), slices.Index(protocols, w.Back))]
+	return []way{{dearer, dearer, copySplice}, {dearer, dearer, copyBuffers}, {dearer, dearer, ""}}
 }
 
-// A course is a way with a client and a server at its ends.
-type course struct {
-	client  *websocket.Conn
-	message []byte
-	todo    chan int // so many messages are to come
-	arrived chan error
-}
+// courseLimits have nobody ping.
+var courseLimits = websocket.Limits{PingInterval: -1}
 
 const courseMessage = 64 << 10
 
-func (w way) open(b *testing.B) *course {
-	limits := websocket.Limits{PingInterval: -1}
-	c := &course{message: random(1, courseMessage), todo: make(chan int), arrived: make(chan error)}
-	authority := w.tr.listen(b, w.tr.handler(b, &websocket.AcceptOptions{Limits: limits}, func(s *websocket.Conn) {
-		var p []byte
-		var err error
-		for n := range c.todo {
-			for range n {
-				if err == nil {
-					_, p, err = s.ReadInto(context.Background(), p)
-				}
-			}
-			c.arrived <- err
-		}
-		_, _, _ = s.Read(context.Background())
-	}))
-	if w.via != nil {
-		authority = w.via(b, authority)
+// backend serves a way's far end, and returns its authority.
+func (w way) backend(b *testing.B) string {
+	tr := transportNamed(w.Back)
+	return tr.listen(b, tr.handler(b, &websocket.AcceptOptions{Limits: courseLimits}, serveCourse))
+}
+
+// middle serves what is between, which goes on to this authority, and returns its own.
+func (w way) middle(b *testing.B, authority string) string {
+	switch w.Between {
+	case "":
+		return authority
+	case aProxy:
+		back := transportNamed(w.Back)
+		dialer := newDialer(b, back.bootstrap)
+		dialer.TLSClientConfig.InsecureSkipVerify = true // each process has certificates of its own
+		return transportNamed(w.Front).listen(b, reverseProxy(dialer, back, authority))
 	}
-	c.client = w.tr.mustDial(b, authority, &websocket.DialOptions{Limits: limits})
-	return c
+	return tcpCopy(b, authority, w.Between == copySplice)
+}
+
+// client opens a socket to this authority.
+func (w way) client(b *testing.B, authority string, down bool) *course {
+	tr := transportNamed(w.Front)
+	_, config := wstest.Certificates()
+	config.InsecureSkipVerify = true
+	c, _, err := tr.dial(soon(b), tr.url(authority), &websocket.DialOptions{Limits: courseLimits, TLSClientConfig: config})
+	require.NoError(b, err)
+	return &course{client: c, down: down, message: random(1, courseMessage)}
+}
+
+// A course is the client's end of a way, with messages in one direction.
+type course struct {
+	client  *websocket.Conn
+	down    bool // from server to client
+	message []byte
 }
 
 // run sends n messages and waits until they have arrived.
 func (c *course) run(b *testing.B, n int) {
-	c.todo <- n
-	for range n {
-		if err := c.client.Write(context.Background(), websocket.MessageBinary, c.message); err != nil {
-			b.Fatal(err)
+	require.NoError(b, c.client.WriteJSON(context.Background(), task{n, c.down}))
+	require.NoError(b, move(c.client, c.message, n, !c.down))
+	_, _, err := c.client.Read(context.Background())
+	require.NoError(b, err)
+}
+
+// A task is what a client asks of the server: to send so many messages, or to receive
+// them, and to say then that it has.
+type task struct {
+	Messages int
+	Down     bool
+}
+
+// serveCourse does tasks until the client has gone.
+func serveCourse(c *websocket.Conn) {
+	message := random(1, courseMessage)
+	for {
+		var t task
+		if c.ReadJSON(context.Background(), &t) != nil ||
+			move(c, message, t.Messages, t.Down) != nil ||
+			c.Write(context.Background(), websocket.MessageText, []byte("done")) != nil {
+			return
 		}
 	}
-	require.NoError(b, <-c.arrived)
 }
 
-func (c *course) close(b *testing.B) {
-	close(c.todo)
-	require.NoError(b, c.client.CloseNow())
+// move is one end's part of n messages.
+func move(c *websocket.Conn, message []byte, n int, writes bool) (err error) {
+	var p []byte
+	for range n {
+		if writes {
+			err = c.Write(context.Background(), websocket.MessageBinary, message)
+		} else {
+			_, p, err = c.ReadInto(context.Background(), p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// BenchmarkProxy is messages of 64 KiB from client to server, on each way alone.
+// directions are those of a course.
+var directions = []struct {
+	name string
+	down bool
+}{{"up", false}, {"down", true}}
+
+// BenchmarkProxy is messages of 64 KiB from client to server, and the other way round,
+// on each way alone, and all of it in one process.
 func BenchmarkProxy(b *testing.B) {
-	for _, w := range proxyWays(b) {
-		b.Run(w.name, func(b *testing.B) {
-			c := w.open(b)
-			b.SetBytes(courseMessage)
-			b.ReportAllocs()
-			b.ResetTimer()
-			c.run(b, b.N)
-			b.StopTimer()
-			c.close(b)
-		})
+	for _, d := range directions {
+		var ways []way
+		for _, w := range proxyWays {
+			for _, w := range append(w.beside(), w) {
+				if !slices.Contains(ways, w) {
+					ways = append(ways, w)
+				}
+			}
+		}
+		for _, w := range ways {
+			b.Run(d.name+"/"+w.String(), func(b *testing.B) {
+				c := w.client(b, w.middle(b, w.backend(b)), d.down)
+				b.SetBytes(courseMessage)
+				b.ReportAllocs()
+				b.ResetTimer()
+				c.run(b, b.N)
+				b.StopTimer()
+				require.NoError(b, c.client.CloseNow())
+			})
+		}
 	}
 }
 
-// BenchmarkProxyTurns is the same with the ways in turns, so that a machine that is
-// now quick and now slow is so to all of them: an operation is so many messages on
-// each. It prints medians, in µs for a message, and of a ReverseProxy the medians of its
-// ratios to the copies that come next to it.
+// BenchmarkProxyTurns compares a ReverseProxy with what is beside it: server, client and
+// what is between them are processes of their own, and the ways take turns, so that a
+// machine that is now quick and now slow is so to all of them. An operation is so many
+// messages on each. It prints medians: of the time for a message, of the processor's
+// time that what is between has used for it, and of the ReverseProxy's ratios to the
+// copies.
 func BenchmarkProxyTurns(b *testing.B) {
+	if os.Getenv(isParty) != "" {
+		beParty(b)
+		return
+	}
+	for _, d := range directions {
+		for _, w := range proxyWays {
+			b.Run(d.name+"/"+w.String(), func(b *testing.B) { w.takeTurns(b, d.down) })
+		}
+	}
+}
+
+func (w way) takeTurns(b *testing.B, down bool) {
 	const messages = 1024
-	ways := proxyWays(b)
+	backend, middle := startParty(b), startParty(b)
+	ways := append(w.beside(), w)
 	courses := make([]*course, len(ways))
-	at := make(map[string]int)
 	for i, w := range ways {
-		at[w.name], courses[i] = i, w.open(b)
+		authority := backend.ask(b, order{Way: w})
+		authority = middle.ask(b, order{Way: w, Backend: authority})
+		courses[i] = w.client(b, authority, down)
 		courses[i].run(b, messages)
 	}
-	took := make([][]float64, len(ways))
+	processor := func() float64 {
+		var nanoseconds float64
+		_, err := fmt.Sscan(middle.ask(b, order{Processor: true}), &nanoseconds)
+		require.NoError(b, err)
+		return nanoseconds / 1000
+	}
+	took, used := make([][]float64, len(ways)), make([][]float64, len(ways))
 	for b.Loop() {
 		for i, c := range courses {
-			begun := time.Now()
+			before, begun := processor(), time.Now()
 			c.run(b, messages)
 			took[i] = append(took[i], float64(time.Since(begun).Microseconds())/messages)
+			used[i] = append(used[i], (processor()-before)/messages)
 		}
-	}
-	for _, c := range courses {
-		c.close(b)
 	}
 	for i, w := range ways {
-		line := fmt.Sprintf("%-22s %6.1f µs", w.name, median(took[i]))
-		for _, splice := range []bool{true, false} {
-			if w.next == "" {
+		require.NoError(b, courses[i].client.CloseNow())
+		fmt.Printf("%-22s %6.1f µs, %5.1f µs of a processor between", w, median(took[i]), median(used[i]))
+		for k := range ways {
+			if w.Between != aProxy || ways[k].Between == "" || k == i {
 				continue
 			}
-			next := w.next + copies[splice]
 			ratios := make([]float64, len(took[i]))
 			for n := range ratios {
-				ratios[n] = took[i][n] / took[at[next]][n]
+				ratios[n] = took[i][n] / took[k][n]
 			}
-			line += fmt.Sprintf("  %.2f × %s", median(ratios), next)
+			fmt.Printf("  %.2f × %s", median(ratios), ways[k].Between)
 		}
-		fmt.Println(line)
+		fmt.Println()
 	}
 }
 
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
+}
+
+// isParty is the environment's variable that makes a process a party of
+// BenchmarkProxyTurns.
+const isParty = "E2E_PROXY_TURNS_PARTY"
+
+// A party is a process that does what it is ordered until its input ends.
+type party struct {
+	in    io.Writer
+	lines *bufio.Scanner
+}
+
+// An order is for a party: to serve the far end of a way, or what is between, or to say
+// how much of the processor it has used, in nanoseconds.
+type order struct {
+	Way       way
+	Backend   string // of what is between
+	Processor bool
+}
+
+// answered comes before what a party answers.
+const answered = "party: "
+
+func startParty(b *testing.B) *party {
+	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkProxyTurns$", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), isParty+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		require.NoError(b, in.Close())
+		_, _ = io.Copy(io.Discard, out)
+		require.NoError(b, cmd.Wait())
+	})
+	return &party{in, bufio.NewScanner(out)}
+}
+
+func (p *party) ask(b *testing.B, o order) string {
+	require.NoError(b, json.NewEncoder(p.in).Encode(o))
+	for p.lines.Scan() {
+		if answer, ok := strings.CutPrefix(p.lines.Text(), answered); ok {
+			return answer
+		}
+	}
+	b.Fatal("a party has gone")
+	return ""
+}
+
+func beParty(b *testing.B) {
+	for orders := json.NewDecoder(os.Stdin); ; {
+		var o order
+		if orders.Decode(&o) != nil {
+			return
+		}
+		w := o.Way
+		switch {
+		case o.Processor:
+			fmt.Println(answered + strconv.FormatInt(processorTime(), 10))
+		case o.Backend != "":
+			fmt.Println(answered + w.middle(b, o.Backend))
+		default:
+			fmt.Println(answered + w.backend(b))
+		}
+	}
 }
