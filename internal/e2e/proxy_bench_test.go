@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -290,11 +289,51 @@ func median(v []float64) float64 {
 // BenchmarkProxyTurns.
 const isParty = "E2E_PROXY_TURNS_PARTY"
 
-// A party is a process that does what it is ordered until its input ends.
-type party struct {
-	in    io.Writer
-	lines *bufio.Scanner
+// A process is another one of this test binary, which runs a benchmark that knows by the
+// environment what it is there for: until its input ends.
+type process struct {
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   io.Reader
+	lines *bufio.Scanner // of out
 }
+
+// startProcess starts one for the benchmark whose name matches a pattern, with this
+// variable set.
+func startProcess(b *testing.B, pattern, variable string) *process {
+	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench="+pattern, "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), variable+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	return &process{cmd, in, out, bufio.NewScanner(out)}
+}
+
+// end lets it end and waits for that.
+func (p *process) end(b *testing.B) {
+	require.NoError(b, p.in.Close())
+	_, _ = io.Copy(io.Discard, p.out)
+	require.NoError(b, p.cmd.Wait())
+}
+
+// after returns what stands behind a word in the next line that has it.
+func (p *process) after(b *testing.B, word string) string {
+	var said []string
+	for p.lines.Scan() {
+		said = append(said, p.lines.Text())
+		if _, rest, ok := strings.Cut(p.lines.Text(), word+" "); ok {
+			return rest
+		}
+	}
+	b.Fatalf("the other process did not say %q: %q", word, said)
+	return ""
+}
+
+// A party is a process that does what it is ordered.
+type party struct{ *process }
 
 // An order is for a party: to serve the far end of a way, or what is between, or to say
 // how much of the processor it has used, in nanoseconds.
@@ -304,35 +343,18 @@ type order struct {
 	Processor bool
 }
 
-// answered comes before what a party answers.
-const answered = "party: "
+// answer comes before what a party answers.
+const answer = "party:"
 
-func startParty(b *testing.B) *party {
-	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkProxyTurns$", "-test.benchtime=1x")
-	cmd.Env = append(os.Environ(), isParty+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(b, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, cmd.Start())
-	b.Cleanup(func() {
-		require.NoError(b, in.Close())
-		_, _ = io.Copy(io.Discard, out)
-		require.NoError(b, cmd.Wait())
-	})
-	return &party{in, bufio.NewScanner(out)}
+func startParty(b *testing.B) party {
+	p := party{startProcess(b, "^BenchmarkProxyTurns$", isParty)}
+	b.Cleanup(func() { p.end(b) })
+	return p
 }
 
-func (p *party) ask(b *testing.B, o order) string {
+func (p party) ask(b *testing.B, o order) string {
 	require.NoError(b, json.NewEncoder(p.in).Encode(o))
-	for p.lines.Scan() {
-		if answer, ok := strings.CutPrefix(p.lines.Text(), answered); ok {
-			return answer
-		}
-	}
-	b.Fatal("a party has gone")
-	return ""
+	return p.after(b, answer)
 }
 
 func beParty(b *testing.B) {
@@ -344,11 +366,11 @@ func beParty(b *testing.B) {
 		w := o.Way
 		switch {
 		case o.Processor:
-			fmt.Println(answered + strconv.FormatInt(processorTime(), 10))
+			fmt.Println(answer, processorTime())
 		case o.Backend != "":
-			fmt.Println(answered + w.middle(b, o.Backend))
+			fmt.Println(answer, w.middle(b, o.Backend))
 		default:
-			fmt.Println(answered + w.backend(b))
+			fmt.Println(answer, w.backend(b))
 		}
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -53,50 +51,29 @@ func BenchmarkProxyIdle(b *testing.B) {
 // measureIdle reports what idle sockets cost this process.
 func measureIdle(b *testing.B, tr transport) {
 	name := strings.ReplaceAll(strings.ReplaceAll(b.Name(), "+", `\+`), "/", "$/^")
-	cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^"+name+"$", "-test.benchtime=1x")
-	cmd.Env = append(os.Environ(), outside+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(b, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, cmd.Start())
-	lines := bufio.NewScanner(out)
-	after := func(word string) string {
-		var said []string
-		for lines.Scan() {
-			said = append(said, lines.Text())
-			if _, rest, ok := strings.Cut(lines.Text(), word+" "); ok {
-				return rest
-			}
-		}
-		b.Fatalf("the other process did not say %q: %q", word, said)
-		return ""
-	}
+	other := startProcess(b, "^"+name+"$", outside)
 	back := tr.hop.back
 	dialer := newDialer(b, back.bootstrap)
 	dialer.TLSClientConfig.InsecureSkipVerify = true // each process has certificates of its own
-	authority := tr.hop.front.listen(b, reverseProxy(dialer, back, after("backend")))
-	_, err = fmt.Fprintln(in, authority)
+	authority := tr.hop.front.listen(b, reverseProxy(dialer, back, other.after(b, "backend")))
+	_, err := fmt.Fprintln(other.in, authority)
 	require.NoError(b, err)
-	after("first") // and the connections to the backend
+	other.after(b, "first") // and the connections to the backend
 	var before, with runtime.MemStats
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	routines := runtime.NumGoroutine()
-	_, err = fmt.Fprintln(in, "go on")
+	_, err = fmt.Fprintln(other.in, "go on")
 	require.NoError(b, err)
-	after("open")
+	other.after(b, "open")
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&with)
 	b.ReportMetric(float64(with.HeapAlloc-before.HeapAlloc)/idleSockets, "heapB/socket")
 	b.ReportMetric(float64(with.StackInuse-before.StackInuse)/idleSockets, "stackB/socket")
 	b.ReportMetric(float64(runtime.NumGoroutine()-routines)/idleSockets, "goroutines/socket")
-	require.NoError(b, in.Close())
-	_, _ = io.Copy(io.Discard, out)
-	require.NoError(b, cmd.Wait())
+	other.end(b)
 }
 
 // beOutside serves the backend, says where, opens sockets to the authority that it
