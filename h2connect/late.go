@@ -15,19 +15,15 @@ import (
 // has been read, and then reads what the kernel has, as long as that is a whole record
 // and there is nothing to send.
 
-// lateMost is after how many bytes, whosever they are, a wake-up is not put off any more:
-// a message of 64 KiB, but for what its last record may lack.
-const lateMost = 60 << 10
-
 // lateSpace is how much room a read must have left: more than comes until it is woken.
 // Who reads a message of 64 KiB has less, and works on one record while the next is
 // decrypted.
-const lateSpace = 2 * lateMost
+const lateSpace = 2 * arrivals.Together
 
 // A late is a wake-up that is put off. It is the connection's reader's.
 type late struct {
 	st      *stream            // whose blocked read has got something; nil: none is put off
-	n       int                // bytes since
+	n       int                // bytes since, whosever they are
 	arrived *arrivals.Arrivals // nil before the first question
 }
 
@@ -60,7 +56,7 @@ func (in *input) readLate() (n int, err error, ok bool) {
 	c.settleOwed()
 	silent := c.flushing || !c.sendable()
 	c.mu.Unlock()
-	if !silent || l.n >= lateMost || !l.hasRecord(c.nc) {
+	if !silent || l.n >= arrivals.Together || !l.hasRecord(c.nc) {
 		return 0, nil, false
 	}
 	n, err = in.readNetwork()

@@ -128,7 +128,7 @@ func TestABlockedReadGetsAtOnceTheRecordsThatHaveCome(t *testing.T) {
 			l.read(1 << 20)
 			l.send(4, cut)
 			records := 0
-			for ready := true; ready; ready = l.c.in.late.n < lateMost && l.arrived() >= arrivals.LargestRecord {
+			for ready := true; ready; ready = l.c.in.late.n < arrivals.Together && l.arrived() >= arrivals.LargestRecord {
 				l.deliver()
 				require.Same(t, l.st, l.c.in.late.st)
 				records++
@@ -140,7 +140,7 @@ func TestABlockedReadGetsAtOnceTheRecordsThatHaveCome(t *testing.T) {
 	}
 }
 
-// However much has come, a wake-up is not put off beyond lateMost.
+// However much has come, a wake-up is not put off beyond arrivals.Together.
 func TestAWakeUpIsPutOffForNoMoreThanAMessage(t *testing.T) {
 	l := newLateTest(t)
 	l.read(1 << 20)
@@ -148,7 +148,7 @@ func TestAWakeUpIsPutOffForNoMoreThanAMessage(t *testing.T) {
 	for range 4 {
 		l.deliver()
 	}
-	require.GreaterOrEqual(t, l.c.in.late.n, lateMost)
+	require.GreaterOrEqual(t, l.c.in.late.n, arrivals.Together)
 	require.NoError(t, l.c.in.fill()) // of which there is more
 	require.Nil(t, l.c.in.late.st)
 	l.want(4*piece, "what comes then is for the next read")

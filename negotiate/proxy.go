@@ -33,7 +33,7 @@ import (
 // decoded, masked or put together anew; only their headers are looked at, for
 // where the socket ends. A side that does not read holds back the other. Idle, a
 // proxied socket costs two goroutines and, with their stacks and both sides'
-// streams, 16 to 24 KiB if it came by HTTP/1.1 or HTTP/2, and 29 to 33 KiB if by
+// streams, 16 to 25 KiB if it came by HTTP/1.1 or HTTP/2, and 29 to 34 KiB if by
 // HTTP/3, whatever it goes on by; a client that has a connection for one socket
 // alone costs some 28 KiB more on HTTP/2 and 56 KiB on HTTP/3.
 //

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wsmux/websocket/internal/arrivals"
 )
 
 // Buffers of an intake. The small one is its own and does for a socket that has
@@ -46,11 +48,9 @@ type recordReader interface {
 }
 
 // Of a stream that yields records, those that have come are read together: most of the
-// work with one is that of passing it on, however long it is. Nothing is waited for.
-const (
-	recordsLeast = 8 << 10  // a shorter one is the last of a message
-	recordsMost  = 60 << 10 // a message of 64 KiB, but for what its last record may lack
-)
+// work with one is that of passing it on, however long it is. Nothing is waited for. One
+// shorter than recordsLeast is the last of a message.
+const recordsLeast = 8 << 10
 
 // read waits for bytes, which stay as they are until the next call of fit, read or
 // giveBack.
@@ -74,7 +74,7 @@ func readOn(from io.Reader, buffer []byte, n int) (int, error) {
 	if !ok {
 		return n, nil
 	}
-	most := min(recordsMost, len(buffer))
+	most := min(arrivals.Together, len(buffer))
 	for n < most {
 		come := records.Records()
 		if come == 0 {

@@ -8,6 +8,10 @@ package arrivals
 // needs.
 const LargestRecord = 5 + 1<<14 + 256
 
+// Together is how many bytes of records are enough to be worked on without looking for
+// more: a message of 64 KiB, but for what its last record may lack.
+const Together = 60 << 10
+
 // Records returns how many reads of the TLS connection above bring something without
 // waiting, at least. A read yields a record, and so many have come, however large they
 // are, behind the rest of the one that has begun. It is 0 where that cannot be told. It
