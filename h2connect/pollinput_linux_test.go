@@ -17,13 +17,17 @@ import (
 type watchedConn struct {
 	net.Conn
 	rawConner
-	late  atomic.Int32 // deadlines that had passed
-	after atomic.Pointer[func(n int)]
+	late     atomic.Int32  // deadlines that had passed
+	harmless chan struct{} // one for each that was put back
+	after    atomic.Pointer[func(n int)]
 }
 
 func (c *watchedConn) SetReadDeadline(t time.Time) error {
-	if t.Equal(longAgo) {
+	switch {
+	case t.Equal(longAgo):
 		c.late.Add(1)
+	case t.IsZero():
+		c.harmless <- struct{}{}
 	}
 	return c.Conn.SetReadDeadline(t)
 }
@@ -36,6 +40,17 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// wantHarmless waits until the reader has put a deadline back: its answers are sent
+// before.
+func (c *watchedConn) wantHarmless(t *testing.T) {
+	t.Helper()
+	select {
+	case <-c.harmless:
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "the deadline has not been put back")
+	}
+}
+
 type rawConner interface {
 	SyscallConn() (syscall.RawConn, error)
 }
@@ -43,7 +58,7 @@ type rawConner interface {
 // watchedPeer plays a client to a server whose connection is watched.
 func watchedPeer(t *testing.T, h http.Handler) (*peer, *watchedConn) {
 	nc, theirs := tcpPair(t)
-	ours := &watchedConn{Conn: nc, rawConner: nc.(rawConner)}
+	ours := &watchedConn{Conn: nc, rawConner: nc.(rawConner), harmless: make(chan struct{}, 1<<10)}
 	p := clientAt(t, ours, theirs, nil, h)
 	p.greet()
 	return p, ours
@@ -53,30 +68,37 @@ func watchedPeer(t *testing.T, h http.Handler) (*peer, *watchedConn) {
 // without a socket nor too often, and the reader goes on reading.
 func TestAConnectionThatOnlySendsHearsWhatComes(t *testing.T) {
 	p, ours := watchedPeer(t, http.HandlerFunc(endlessAndEcho))
-	summons := func(sent int, something bool) int {
+	summonsAfter := func(before func(c *conn), sent int, something bool) int {
 		c := p.ours
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		before(c)
+		poll, late := c.room.poll, ours.late.Load()
 		c.room.poll = func(uintptr) { c.room.ready, c.room.input = false, something }
-		before := ours.late.Load()
-		c.unpolled += sent
+		c.unpolled = sent
 		c.pollInput()
-		return int(ours.late.Load() - before)
+		c.room.poll, c.unpolled = poll, 0 // so that answers ask for themselves, and not yet
+		return int(ours.late.Load() - late)
 	}
+	summons := func(sent int, something bool) int { return summonsAfter(func(*conn) {}, sent, something) }
 	assert.Zero(t, summons(pollEvery, true), "there is no socket")
 	p.headers(1, false, connect()...)
 	p.wantStatus(1, "200", false, "a socket")
 	assert.Zero(t, summons(2*pollEvery, false), "there is nothing to read")
 	assert.Zero(t, summons(pollEvery-1, true), "that was asked a moment ago")
+	for len(ours.harmless) > 0 {
+		<-ours.harmless
+	}
 	for range 3 {
 		assert.Equal(t, 1, summons(pollEvery, true))
 		p.wantAlive("a reader that was woken goes on")
+		ours.wantHarmless(t)
 	}
-	p.ours.mu.Lock()
-	p.ours.summoned = true // and the reader, in a read of its own, has put the deadline back
-	p.ours.mu.Unlock()
-	assert.Zero(t, summons(pollEvery, true), "the reader is on its way")
+	// As if it had been summoned before, and had put the deadline back in a read of its own.
+	already := func(c *conn) { c.summoned = true }
+	assert.Zero(t, summonsAfter(already, pollEvery, true), "the reader is on its way")
 	p.wantAlive("and has been there")
+	ours.wantHarmless(t)
 	assert.Equal(t, 1, summons(pollEvery, true))
 }
 
