@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,6 +59,47 @@ func BenchmarkConnEchoCancellable(b *testing.B) {
 	}
 	c.CloseNow()
 }
+
+// BenchmarkBroadcast measures what a socket costs a broadcast before its transport:
+// one that shares its connection with others, and one that does not and whose frames
+// a goroutine writes.
+func BenchmarkBroadcast(b *testing.B) {
+	const sockets = 100
+	for name, open := range map[string]func() websocket.Stream{
+		"shared": func() websocket.Stream { return sharing{newLoop(100)} },
+		"alone":  func() websocket.Stream { return newLoop(100) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			var to []*websocket.Conn
+			for range sockets {
+				to = append(to, websocket.New(open(), websocket.Params{}))
+			}
+			m, err := websocket.NewPreparedMessage(websocket.MessageBinary, make([]byte, 100))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if written, _ := websocket.Broadcast(context.Background(), m, slices.Values(to), websocket.SlowWaits); written != sockets {
+					b.Fatal(written)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sockets, "ns/socket")
+			for _, c := range to {
+				c.CloseNow()
+			}
+		})
+	}
+}
+
+// A sharing stream takes what is to be sent with others, all on one connection.
+type sharing struct{ *loop }
+
+func (sharing) WriteLater(p []byte) (interface{ Flush() }, bool) { return connection{}, true }
+
+type connection struct{}
+
+func (connection) Flush() {}
 
 func sizeName(n int) string {
 	switch {

@@ -40,14 +40,20 @@ func (g *gate) tryLock() bool { return g.state.CompareAndSwap(gateFree, gateHeld
 // has ended or stop is closed. It prefers the gate: with a free gate a context
 // that has ended does not matter.
 func (g *gate) lock(ctx context.Context, stop <-chan struct{}) bool {
-	if g.tryLock() {
-		return true
-	}
-	w := g.enqueue()
+	w := g.lineUp()
 	return w == nil || g.await(w, ctx, stop)
 }
 
-// await waits for w's turn, for lock.
+// lineUp takes the gate and returns nil, or returns a waiter behind all others,
+// whom await lets wait or leave removes.
+func (g *gate) lineUp() *waiter {
+	if g.tryLock() {
+		return nil
+	}
+	return g.enqueue()
+}
+
+// await waits for w's turn, as lock does.
 func (g *gate) await(w *waiter, ctx context.Context, stop <-chan struct{}) bool {
 	select {
 	case <-w.turn:
@@ -55,11 +61,15 @@ func (g *gate) await(w *waiter, ctx context.Context, stop <-chan struct{}) bool 
 	case <-ctx.Done():
 	case <-stop:
 	}
-	if g.dequeue(w) {
-		return false
-	}
-	g.unlock() // handed over in the meantime
+	g.leave(w)
 	return false
+}
+
+// leave gives up w's turn, which may have come.
+func (g *gate) leave(w *waiter) {
+	if w == nil || !g.dequeue(w) {
+		g.unlock()
+	}
 }
 
 // line returns g.waiters, which it makes if need be.

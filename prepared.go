@@ -82,21 +82,14 @@ func (e *preparedFrame) encode(m *PreparedMessage, f preparedForm) {
 // the stream. On a socket with context takeover the compressor forgets the
 // messages before m.
 func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
-	h := frame.Header{Fin: true, Opcode: m.messageType.opcode()}
-	var f preparedForm
 	if c.compresses(m.messageType, len(m.payload)) {
 		// The message gate keeps the deflater's messages and this one in order.
 		if _, err := c.lockMessage(ctx, m.messageType); err != nil {
 			return err
 		}
 		defer c.outbound().message.unlock()
-		h.RSV1 = true
-		f.level = c.set.compression.Level
-		f.bits, _ = c.writeParams()
-		c.forgetContext()
-		c.outbound().written.inflated.add(len(m.payload))
 	}
-	e := m.form(f)
+	h, e := c.prepared(m)
 	if e.err != nil {
 		return fmt.Errorf("websocket: compress: %w", e.err)
 	}
@@ -108,16 +101,30 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		return err
 	}
 	defer c.unlockOutput()
-	return c.writePreparedFrame(ctx, h, e)
+	return c.writePreparedFrame(ctx, h, e, m)
 }
 
-// writePreparedFrame writes e, whose header is h. The caller holds the output gate,
-// and the message gate if e is compressed.
-func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *preparedFrame) error {
+// prepared returns m's frame for c, and its header. If it is compressed the caller
+// holds the message gate, and the compressor forgets the messages before it.
+func (c *Conn) prepared(m *PreparedMessage) (h frame.Header, e *preparedFrame) {
+	h = frame.Header{Fin: true, Opcode: m.messageType.opcode()}
+	var f preparedForm
+	if c.compresses(m.messageType, len(m.payload)) {
+		h.RSV1 = true
+		f.level = c.set.compression.Level
+		f.bits, _ = c.writeParams()
+		c.forgetContext()
+	}
+	return h, m.form(f)
+}
+
+// writePreparedFrame writes e, m's frame, whose header is h. The caller holds the
+// output gate, and the message gate if e is compressed.
+func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *preparedFrame, m *PreparedMessage) error {
 	if c.set.client {
 		err := c.writeFrame(ctx, h, e.payload)
-		if err == nil && h.RSV1 {
-			c.outbound().written.compressed.add(len(e.payload))
+		if err == nil {
+			c.countCompressed(h, e, m)
 		}
 		return err
 	}
@@ -128,8 +135,14 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 		return c.writeFailed(ctx, h.Opcode, n, err, c.outbound().sender)
 	}
 	c.outbound().written.frames.add(1)
+	c.countCompressed(h, e, m)
+	return nil
+}
+
+// countCompressed counts e, m's frame, if it is compressed.
+func (c *Conn) countCompressed(h frame.Header, e *preparedFrame, m *PreparedMessage) {
 	if h.RSV1 {
 		c.outbound().written.compressed.add(len(e.payload))
+		c.outbound().written.inflated.add(len(m.payload))
 	}
-	return nil
 }

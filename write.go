@@ -297,35 +297,53 @@ func (c *Conn) lockOutput(ctx context.Context) error {
 	if !c.output.tryLock() && !c.output.lock(ctx, c.overChan()) {
 		return c.whyNotWritten(ctx)
 	}
-	err := c.writable(ctx)
-	if err == nil && c.outbound().err != nil {
-		err = c.outbound().err
-	}
+	err := c.writableNow(ctx)
 	if err != nil {
 		c.unlockOutput()
 	}
 	return err
 }
 
+// writableNow returns why the holder of the output gate can write nothing, as
+// writable does, or that it has failed before.
+func (c *Conn) writableNow(ctx context.Context) error {
+	if err := c.writable(ctx); err != nil {
+		return err
+	}
+	if ce := c.outbound().err; ce != nil {
+		return ce
+	}
+	return nil
+}
+
 // unlockOutput gives the output gate back, after the pong that may have become
 // due while it was held.
 func (c *Conn) unlockOutput() {
-	for {
-		if c.outbound().pongDue.Load() && c.outbound().err == nil && c.err.Load() == nil {
-			c.writePong()
-		}
+	c.writeDuePong()
+	c.output.unlock()
+	c.writePongIfFree()
+}
+
+// writePongIfFree writes a pong that is due if nobody holds the output gate, who
+// would write it.
+func (c *Conn) writePongIfFree() {
+	for c.pongIsDue() && c.output.tryLock() {
+		failed := c.outbound().err != nil
+		c.writeDuePong()
 		c.output.unlock()
-		if !c.outbound().pongDue.Load() || c.err.Load() != nil || !c.output.tryLock() {
-			return
-		}
-		if c.outbound().err != nil {
-			c.output.unlock()
+		if failed {
 			return
 		}
 	}
 }
 
-func (c *Conn) writePong() {
+func (c *Conn) pongIsDue() bool { return c.outbound().pongDue.Load() && c.err.Load() == nil }
+
+// writeDuePong writes a pong if one is due. The caller holds the output gate.
+func (c *Conn) writeDuePong() {
+	if !c.pongIsDue() || c.outbound().err != nil {
+		return
+	}
 	var b [frame.MaxControlPayload]byte
 	if p, ok := c.outbound().takePong(b[:0]); ok {
 		c.writeFrame(context.Background(), frame.Header{Fin: true, Opcode: frame.Pong}, p)

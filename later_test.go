@@ -1,0 +1,221 @@
+package websocket_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/wstest"
+)
+
+// announce broadcasts text to c alone, which takes it.
+func announce(t testing.TB, c *websocket.Conn, text string) {
+	t.Helper()
+	m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte(text))
+	assert.NoError(t, err)
+	written, missed := websocket.Broadcast(context.Background(), m, slices.Values([]*websocket.Conn{c}), websocket.SlowMisses)
+	assert.Equal(t, 1, written)
+	assert.Zero(t, missed)
+}
+
+// messages reads c to its end.
+func messages(c *websocket.Conn) (all []string, end error) {
+	for {
+		_, p, err := c.Read(context.Background())
+		if err != nil {
+			return all, err
+		}
+		all = append(all, string(p))
+	}
+}
+
+// news are messages that are compressed and others that are not.
+func news(i int) string {
+	return fmt.Sprint(i) + strings.Repeat("!", i%3*1000)
+}
+
+// narrow returns a Conn whose writes wait for its peer to read.
+func narrow(t testing.TB, client bool) (c, peer *websocket.Conn) {
+	c, peer = joined(t, wstest.PipeOptions{Buffer: 4}, websocket.Params{Limits: quiet, Deflate: &websocket.DeflateParams{}})
+	if client {
+		c, peer = peer, c
+	}
+	return c, peer
+}
+
+// What is written after broadcasts comes behind them, Close's frame above all,
+// whatever they have to wait for. "A message of somebody else's" is the exception.
+func TestNothingOvertakesBroadcastsThatWait(t *testing.T) {
+	firsts := map[string]func(t *testing.T, c, peer *websocket.Conn) (text string){
+		"nothing": func(t *testing.T, c, peer *websocket.Conn) string { return "" },
+		"a Ping": func(t *testing.T, c, peer *websocket.Conn) string {
+			go c.Ping(context.Background())
+			return ""
+		},
+		"a Pong": func(t *testing.T, c, peer *websocket.Conn) string {
+			go c.Read(context.Background())
+			go peer.Ping(context.Background())
+			return ""
+		},
+		"a small broadcast": func(t *testing.T, c, peer *websocket.Conn) string {
+			announce(t, c, news(3))
+			return news(3)
+		},
+		"a compressed broadcast": func(t *testing.T, c, peer *websocket.Conn) string {
+			announce(t, c, news(2))
+			return news(2)
+		},
+	}
+	thens := map[string]func(c *websocket.Conn) error{
+		"Close":      func(c *websocket.Conn) error { return c.Close(context.Background(), 1000, "") },
+		"CloseWrite": func(c *websocket.Conn) error { return c.CloseWrite(context.Background(), 1000, "") },
+		"Write": func(c *websocket.Conn) error {
+			if err := c.Write(context.Background(), websocket.MessageText, []byte("last")); err != nil {
+				return err
+			}
+			return c.Close(context.Background(), 1000, "")
+		},
+	}
+	for first, begins := range firsts {
+		for then, ends := range thens {
+			t.Run(first+" first, then "+then, func(t *testing.T) {
+				asBothRoles(t, func(t *testing.T, client bool) {
+					c, peer := narrow(t, client)
+					var want []string
+					if text := begins(t, c, peer); text != "" {
+						want = append(want, text)
+					}
+					synctest.Wait()
+					for i := range 8 {
+						announce(t, c, news(i))
+						want = append(want, news(i))
+					}
+					if then == "Write" {
+						want = append(want, "last")
+					}
+					done := begin(func() error { return ends(c) })
+					synctest.Wait()
+					got, err := messages(peer)
+					assert.Equal(t, want, got)
+					wantOneOf(t, err, 1000)
+					assert.NoError(t, <-done)
+				})
+			})
+		}
+	}
+}
+
+// A socket to which broadcasts come faster than its peer reads has a place for
+// those who write in other ways: behind the broadcasts before them, and before those
+// that come when they wait already.
+func TestBroadcastsLeaveRoomForOthers(t *testing.T) {
+	others := map[string]func(c *websocket.Conn, p string) error{
+		"Write": func(c *websocket.Conn, p string) error {
+			return c.Write(context.Background(), websocket.MessageText, []byte(p))
+		},
+		"compressed Write": func(c *websocket.Conn, p string) error {
+			return c.Write(context.Background(), websocket.MessageText, []byte(p+strings.Repeat(" ", 2000)))
+		},
+		"Writer": func(c *websocket.Conn, p string) error {
+			w, err := c.Writer(context.Background(), websocket.MessageText)
+			if err != nil {
+				return err
+			}
+			w.Write([]byte(p))
+			return w.Close()
+		},
+	}
+	for name, write := range others {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				const rounds = 5
+				c, peer := narrow(t, client)
+				announce(t, c, "being written")
+				synctest.Wait()
+				var writes []<-chan error
+				for i := range rounds {
+					announce(t, c, fmt.Sprint("one of ", i))
+					announce(t, c, fmt.Sprint("two of ", i))
+					writes = append(writes, begin(func() error { return write(c, fmt.Sprint("reply ", i)) }))
+					synctest.Wait()
+				}
+				var got []string
+				for range 1 + rounds*3 {
+					_, p, err := peer.Read(t.Context())
+					require.NoError(t, err)
+					got = append(got, strings.TrimRight(string(p), " "))
+				}
+				assert.Equal(t, []string{
+					"being written", "one of 0", "two of 0", "reply 0",
+					"one of 1", "two of 1", "one of 2", "two of 2", "one of 3", "two of 3", "one of 4", "two of 4",
+					"reply 1", "reply 2", "reply 3", "reply 4",
+				}, got, "what waits behind somebody, 64 KiB at most, goes out together")
+				for _, w := range writes {
+					assert.NoError(t, <-w)
+				}
+			})
+		})
+	}
+}
+
+// A socket that ends takes with it what waits for it, wherever in line.
+func TestBroadcastsThatWaitEndWithTheSocket(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		for _, first := range []func(c *websocket.Conn){
+			func(c *websocket.Conn) {},
+			func(c *websocket.Conn) { c.Ping(context.Background()) },
+			func(c *websocket.Conn) { c.Write(context.Background(), websocket.MessageText, []byte(news(2))) },
+		} {
+			c, _ := narrow(t, client)
+			go first(c)
+			synctest.Wait()
+			announce(t, c, news(0))
+			go c.Write(context.Background(), websocket.MessageText, []byte(news(2)))
+			synctest.Wait()
+			announce(t, c, news(1))
+			require.NoError(t, c.CloseNow())
+			synctest.Wait()
+			m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("late"))
+			require.NoError(t, err)
+			for _, slow := range []websocket.SlowReceiver{websocket.SlowMisses, websocket.SlowWaits} {
+				written, missed := websocket.Broadcast(t.Context(), m, slices.Values([]*websocket.Conn{c}), slow)
+				assert.Zero(t, written+missed)
+			}
+			assert.ErrorIs(t, c.Ping(t.Context()), net.ErrClosed)
+		}
+	})
+}
+
+// The same with a peer that reads, on the wall's clock: Close comes just when the
+// last of what waited has been written, or has not.
+func TestCloseBehindBroadcasts(t *testing.T) {
+	wstest.NoLeaks(t)
+	const sockets, each = 200, 20
+	var all sync.WaitGroup
+	for i := range sockets {
+		c, peer := joined(t, wstest.PipeOptions{Buffer: 512}, websocket.Params{Limits: quiet, Deflate: &websocket.DeflateParams{}})
+		if i%2 > 0 {
+			c, peer = peer, c
+		}
+		all.Go(func() {
+			got, err := messages(peer)
+			assert.Len(t, got, each)
+			wantOneOf(t, err, 1000)
+		})
+		all.Go(func() {
+			for i := range each {
+				announce(t, c, news(i))
+			}
+			assert.NoError(t, c.Close(context.Background(), 1000, ""))
+		})
+	}
+	all.Wait()
+}
