@@ -12,8 +12,9 @@ import (
 // stays.
 func TestLeakCheckNamesTheGoroutine(t *testing.T) {
 	before := goroutines()
-	stop := make(chan struct{})
-	go leakedOnPurpose(stop)
+	begun, stop := make(chan struct{}), make(chan struct{})
+	go leakedOnPurpose(begun, stop)
+	<-begun
 	left := awaitGoroutines(before, 10*time.Millisecond)
 	require.Len(t, left, 1)
 	assert.Contains(t, left[0], "wstest.leakedOnPurpose")
@@ -21,4 +22,7 @@ func TestLeakCheckNamesTheGoroutine(t *testing.T) {
 	assert.Empty(t, awaitGoroutines(before, leakPatience))
 }
 
-func leakedOnPurpose(stop chan struct{}) { <-stop }
+func leakedOnPurpose(begun, stop chan struct{}) {
+	close(begun)
+	<-stop
+}
