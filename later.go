@@ -3,10 +3,15 @@ package websocket
 import (
 	"context"
 	"sync"
+
+	"github.com/wsmux/websocket/frame"
 )
 
-// maxLater bounds, in bytes of payload, what of broadcasts waits for a socket.
+// maxLater bounds, in bytes, what of broadcasts waits for a socket.
 const maxLater = 64 << 10
+
+// later returns what m counts for, an empty one too.
+func (m *PreparedMessage) later() int { return frame.MaxHeaderSize + len(m.payload) }
 
 // A laterQueue holds messages of broadcasts that a socket could not take at once.
 // What waits has its place among those who wait for the gates from the moment in
@@ -53,12 +58,17 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.running {
-		if c.takesNoMore() || q.bytes > 0 && q.bytes+len(m.payload) > maxLater {
+		if q.bytes > 0 && q.bytes+m.later() > maxLater {
 			return nil, false
 		}
 		if q.held && q.behind == nil && (c.outbound().message.wanted() || c.output.wanted()) {
 			t := c.lineUpAgain()
 			q.behind, q.before = &t, len(q.messages)
+		}
+		// Who ends the socket says so before he lines up for the Close frame: m comes
+		// before that, or it is seen here.
+		if c.takesNoMore() {
+			return nil, false
 		}
 		q.append(m)
 		return nil, true
@@ -70,7 +80,7 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 				return f, true
 			}
 		}
-	} else if c.takesNoMore() {
+	} else if c.takesNoMore() { // as above
 		c.leave(t)
 		return nil, false
 	}
@@ -82,7 +92,7 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 
 // append adds m to what waits. q.mu is held.
 func (q *laterQueue) append(m *PreparedMessage) {
-	q.messages, q.bytes = append(q.messages, m), q.bytes+len(m.payload)
+	q.messages, q.bytes = append(q.messages, m), q.bytes+m.later()
 }
 
 // run is the goroutine that writes what waits, when it is its turn. It ends when
@@ -128,7 +138,7 @@ func (q *laterQueue) next() (m *PreparedMessage, t *turn) {
 	q.held = true
 	if len(q.messages) > 0 && (q.behind == nil || q.before > 0) {
 		m = q.messages[0]
-		q.messages, q.bytes, q.before = q.messages[1:], q.bytes-len(m.payload), q.before-1
+		q.messages, q.bytes, q.before = q.messages[1:], q.bytes-m.later(), q.before-1
 		q.changed()
 		return m, nil
 	}

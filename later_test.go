@@ -3,16 +3,19 @@ package websocket_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -166,6 +169,21 @@ func TestBroadcastsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
+// Messages without content do not wait without bound.
+func TestEmptyBroadcastsWaitAsOthersDo(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		c, _ := narrow(t, client)
+		m, err := websocket.NewPreparedMessage(websocket.MessageText, nil)
+		require.NoError(t, err)
+		for n := 0; ; n++ {
+			require.Less(t, n, 10_000)
+			if _, missed := websocket.Broadcast(t.Context(), m, slices.Values([]*websocket.Conn{c}), websocket.SlowMisses); missed > 0 {
+				break
+			}
+		}
+	})
+}
+
 // A socket that ends takes with it what waits for it, wherever in line.
 func TestBroadcastsThatWaitEndWithTheSocket(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
@@ -201,7 +219,7 @@ func TestCloseBehindBroadcasts(t *testing.T) {
 	const sockets, each = 200, 20
 	var all sync.WaitGroup
 	for i := range sockets {
-		c, peer := joined(t, wstest.PipeOptions{Buffer: 512}, websocket.Params{Limits: quiet, Deflate: &websocket.DeflateParams{}})
+		c, peer := joined(t, wstest.PipeOptions{Buffer: 512}, websocket.Params{Limits: patient, Deflate: &websocket.DeflateParams{}})
 		if i%2 > 0 {
 			c, peer = peer, c
 		}
@@ -219,3 +237,59 @@ func TestCloseBehindBroadcasts(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// What Broadcast says it has written arrives before the Close frame, and nothing comes
+// behind that, whenever the socket is closed.
+func TestBroadcastsWhileTheSocketIsClosed(t *testing.T) {
+	wstest.NoLeaks(t)
+	m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte(news(1)))
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for i := range 40 {
+		e := socket{pipe: wstest.PipeOptions{Buffer: 512}, client: i%2 > 0, params: websocket.Params{Limits: patient}}.open(t)
+		said := make(chan int, 1)
+		all.Go(func() {
+			sum := 0
+			for {
+				written, _ := websocket.Broadcast(context.Background(), m, slices.Values([]*websocket.Conn{e.Conn}), websocket.SlowWaits)
+				if sum += written; written == 0 {
+					said <- sum
+					return
+				}
+			}
+		})
+		if i%4 < 2 { // so that somebody is in line before Close
+			all.Go(func() {
+				for e.Write(context.Background(), websocket.MessageText, []byte("else")) == nil {
+				}
+			})
+		}
+		all.Go(func() {
+			got := 0
+			for {
+				f, err := e.peer.TryNext()
+				if !assert.NoError(t, err) {
+					return
+				}
+				if f.Opcode == frame.Close {
+					break
+				}
+				if string(f.Payload) == "else" {
+					continue
+				}
+				if got++; got == 20+i%10 {
+					all.Go(func() { assert.NoError(t, e.Close(context.Background(), 1000, "")) })
+				}
+			}
+			assert.Equal(t, <-said, got)
+			assert.NoError(t, e.peer.TrySend(wstest.Close(1000, "")))
+			assert.NoError(t, e.far.CloseWrite())
+			_, err := e.peer.TryNext()
+			assert.ErrorIs(t, err, io.EOF, "nothing comes behind the Close frame")
+		})
+	}
+	all.Wait()
+}
+
+// patient are limits for a busy machine.
+var patient = websocket.Limits{PingInterval: -1, CloseTimeout: time.Minute}
