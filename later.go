@@ -10,8 +10,8 @@ import (
 // maxLater bounds, in bytes, what of broadcasts waits for a socket.
 const maxLater = 64 << 10
 
-// later returns what m counts for, an empty one too.
-func (m *PreparedMessage) later() int { return frame.MaxHeaderSize + len(m.payload) }
+// weight returns how much of maxLater m takes: something, even if it is empty.
+func (m *PreparedMessage) weight() int { return frame.MaxHeaderSize + len(m.payload) }
 
 // A laterQueue holds messages of broadcasts that a socket could not take at once.
 // What waits has its place among those who wait for the gates from the moment in
@@ -58,7 +58,7 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.running {
-		if q.bytes > 0 && q.bytes+m.later() > maxLater {
+		if q.bytes > 0 && q.bytes+m.weight() > maxLater {
 			return nil, false
 		}
 		if q.held && q.behind == nil && (c.outbound().message.wanted() || c.output.wanted()) {
@@ -92,7 +92,7 @@ func (q *laterQueue) write(m *PreparedMessage) (f flusher, taken bool) {
 
 // append adds m to what waits. q.mu is held.
 func (q *laterQueue) append(m *PreparedMessage) {
-	q.messages, q.bytes = append(q.messages, m), q.bytes+m.later()
+	q.messages, q.bytes = append(q.messages, m), q.bytes+m.weight()
 }
 
 // run is the goroutine that writes what waits, when it is its turn. It ends when
@@ -129,16 +129,15 @@ func (q *laterQueue) writeAll() *turn {
 }
 
 // next takes the first of what waits for this turn. If nothing does it gives the
-// gates back, at once with saying so: what is to come behind what waits finds the
-// gates held, and what is added finds either them or no queue. t is the next turn,
-// nil if nothing waits at all and run is to end.
+// gates back, in the same moment: who comes next finds them held, or nothing that
+// waits. t is the next turn, nil if there is none and run is to end.
 func (q *laterQueue) next() (m *PreparedMessage, t *turn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.held = true
 	if len(q.messages) > 0 && (q.behind == nil || q.before > 0) {
 		m = q.messages[0]
-		q.messages, q.bytes, q.before = q.messages[1:], q.bytes-m.later(), q.before-1
+		q.messages, q.bytes, q.before = q.messages[1:], q.bytes-m.weight(), q.before-1
 		q.changed()
 		return m, nil
 	}

@@ -55,7 +55,7 @@ func narrow(t testing.TB, client bool) (c, peer *websocket.Conn) {
 }
 
 // What is written after broadcasts comes behind them, Close's frame above all,
-// whatever they have to wait for. "A message of somebody else's" is the exception.
+// whatever they have to wait for.
 func TestNothingOvertakesBroadcastsThatWait(t *testing.T) {
 	firsts := map[string]func(t *testing.T, c, peer *websocket.Conn) (text string){
 		"nothing": func(t *testing.T, c, peer *websocket.Conn) string { return "" },
@@ -114,6 +114,25 @@ func TestNothingOvertakesBroadcastsThatWait(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A Close does not wait for a Writer, behind which a broadcast waits. Then that comes
+// too late.
+func TestNoBroadcastComesBehindAClose(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		w, err := e.Writer(t.Context(), websocket.MessageText)
+		require.NoError(t, err)
+		announce(t, e.Conn, "news")
+		closed := begin(func() error { return e.Close(context.Background(), 1000, "") })
+		e.peer.WantClose(t, 1000, "of Close")
+		assert.Error(t, w.Close())
+		synctest.Wait()
+		e.peer.WantIdle(t, "MUST NOT send any more data frames (RFC 6455 §5.5.1)")
+		e.peer.Send(t, wstest.Close(1000, ""))
+		require.NoError(t, e.far.CloseWrite())
+		assert.NoError(t, <-closed)
+	})
 }
 
 // A socket to which broadcasts come faster than its peer reads has a place for

@@ -128,8 +128,11 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 		}
 		return err
 	}
-	// The frame is whole and between messages: the sender has nothing to check
+	// The frame is whole and between messages: the sender has nothing else to check
 	// and nothing to remember.
+	if c.outbound().sender.Closed() {
+		return fmt.Errorf("websocket: write: %w", frame.ErrClosed)
+	}
 	n, err := c.writeStream(ctx, e.server, nil)
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, c.outbound().sender)

@@ -60,6 +60,10 @@ func (s *Sender) AppendHeader(b []byte, h Header, payload []byte) ([]byte, error
 	return h.appendTo(b), nil
 }
 
+// Closed reports whether a Close frame has been appended: nothing may be sent behind
+// it (RFC 6455 §5.5.1).
+func (s *Sender) Closed() bool { return s.closed }
+
 // admit decides whether the frame may be sent next. If so, it completes h and
 // takes note of the frame.
 func (s *Sender) admit(h *Header, payload []byte) error {

@@ -222,8 +222,10 @@ func TestSenderAfterClose(t *testing.T) {
 	s := Sender{}
 	_, err := s.Append(nil, Header{Opcode: Text}, []byte("a"))
 	require.NoError(t, err)
+	require.False(t, s.Closed())
 	_, err = s.Append(nil, Header{Fin: true, Opcode: Close}, nil)
 	require.NoError(t, err, "a close frame may cut a message off")
+	require.True(t, s.Closed())
 	for _, op := range []Opcode{Continuation, Text, Binary, Close, Ping, Pong, 0xF} {
 		b, err := s.Append([]byte("before"), Header{Fin: true, Opcode: op}, nil)
 		require.ErrorIs(t, err, ErrClosed)
