@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,11 +21,10 @@ import (
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
-// tcpCopy listens and copies bytes between each connection and one to the
-// authority: what a proxy on TCP alone does, by the kernel's splice where there
-// is one, or through buffers of the program's.
-func tcpCopy(t testing.TB, authority string, splice bool) string {
-	l := listener(t)
+// byteCopy copies bytes between each connection that l accepts and one to the
+// authority: what a proxy that knows of no more than bytes does, by the kernel's splice
+// where there is one, or through buffers of the program's. It returns l's authority.
+func byteCopy(t testing.TB, l net.Listener, authority string, splice bool) string {
 	var all sync.WaitGroup
 	join := func(to, from net.Conn) {
 		defer to.Close()
@@ -66,13 +66,14 @@ type way struct {
 const (
 	copySplice  = "copy by splice"
 	copyBuffers = "copy by buffers"
+	copyTLS     = "copy that ends TLS" // by buffers
 	aProxy      = "proxy"
 )
 
 func (w way) String() string {
 	switch w.Between {
-	case aProxy:
-		return w.Front + " to " + w.Back
+	case aProxy, copyTLS:
+		return w.Front + " to " + w.Back + " " + w.Between
 	case "":
 		return w.Front + " direct"
 	}
@@ -90,15 +91,23 @@ var proxyWays = []way{
 	{"h2", "h2c", aProxy},
 }
 
+// withoutTLS are the transports that are others inside TLS.
+var withoutTLS = map[string]string{"h1+TLS": "h1", "h2": "h2c"}
+
 // beside returns the ways with which one through a ReverseProxy is compared: straight,
-// and through a copy between two TCP connections whose endpoints speak the same protocol
+// and through a copy between two connections whose endpoints speak the same protocol
 // straight through it. There is no copy where a ReverseProxy translates: it is compared
-// with that of the dearer one of the two protocols. A copy does not see into TLS, which
-// a ReverseProxy ends.
+// with that of the dearer one of the two protocols. A copy of TCP's bytes does not see
+// into TLS, which a ReverseProxy ends: where that is all that tells the two ends apart,
+// there is a copy that ends it as well.
 func (w way) beside() []way {
 	protocols := []string{"h1", "h2c", "h1+TLS", "h2"}
 	dearer := protocols[max(slices.Index(protocols, w.Front), slices.Index(protocols, w.Back))]
-	return []way{{dearer, dearer, copySplice}, {dearer, dearer, copyBuffers}, {dearer, dearer, ""}}
+	ways := []way{{dearer, dearer, copySplice}, {dearer, dearer, copyBuffers}, {dearer, dearer, ""}}
+	if withoutTLS[w.Front] == w.Back {
+		ways = append(ways, way{w.Front, w.Back, copyTLS})
+	}
+	return ways
 }
 
 // courseLimits have nobody ping.
@@ -122,8 +131,12 @@ func (w way) middle(b *testing.B, authority string) string {
 		dialer := newDialer(b, back.bootstrap)
 		dialer.TLSClientConfig.InsecureSkipVerify = true // each process has certificates of its own
 		return transportNamed(w.Front).listen(b, reverseProxy(dialer, back, authority))
+	case copyTLS:
+		config, _ := wstest.Certificates()
+		config.NextProtos = map[string][]string{"h2": {"h2"}}[w.Front]
+		return byteCopy(b, tls.NewListener(listener(b), config), authority, false)
 	}
-	return tcpCopy(b, authority, w.Between == copySplice)
+	return byteCopy(b, listener(b), authority, w.Between == copySplice)
 }
 
 // client opens a socket to this authority.
@@ -265,7 +278,7 @@ func (w way) takeTurns(b *testing.B, down bool) {
 	}
 	for i, w := range ways {
 		require.NoError(b, courses[i].client.CloseNow())
-		fmt.Printf("%-22s %6.1f µs, %5.1f µs of a processor between", w, median(took[i]), median(used[i]))
+		fmt.Printf("%-28s %6.1f µs, %5.1f µs of a processor between", w, median(took[i]), median(used[i]))
 		for k := range ways {
 			if w.Between != aProxy || ways[k].Between == "" || k == i {
 				continue
