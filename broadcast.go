@@ -38,10 +38,12 @@ const (
 // writing. A socket that cannot take even that is slow.
 //
 // Broadcasts that follow one another keep their order on every socket. What is
-// written in another way afterwards, Close's frame too, comes behind them, unless
-// somebody was in the middle of a message of several frames, or of compressing one,
-// when they came. Nor do broadcasts that never cease keep others from writing to a
-// slow socket. ctx ends the waiting of SlowWaits, no more.
+// written in another way afterwards comes behind them, unless somebody was at a
+// message of several frames or one to be compressed, or waited to begin it, when
+// they came. Close's frame comes behind them even then, unless a part of a message
+// has been sent already, which it cuts short. Nor do broadcasts that never cease
+// keep others from writing to a slow socket. ctx ends the waiting of SlowWaits, no
+// more.
 func Broadcast(ctx context.Context, m *PreparedMessage, to iter.Seq[*Conn], slow SlowReceiver) (written, missed int) {
 	b := broadcast{ctx: ctx, message: m, slow: slow}
 	for c := range to {

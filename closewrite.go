@@ -185,6 +185,9 @@ func (c *Conn) writeCloseThen(ctx context.Context, payload []byte, then func()) 
 		}
 		return c.outbound().err
 	}
+	if err := c.writeBeforeClose(ctx); err != nil {
+		return err
+	}
 	err := c.writeFrame(ctx, frame.Header{Fin: true, Opcode: frame.Close}, payload)
 	if errors.Is(err, frame.ErrClosed) {
 		err = nil

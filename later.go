@@ -135,11 +135,10 @@ func (q *laterQueue) next() (m *PreparedMessage, t *turn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.held = true
-	if len(q.messages) > 0 && (q.behind == nil || q.before > 0) {
-		m = q.messages[0]
-		q.messages, q.bytes, q.before = q.messages[1:], q.bytes-m.weight(), q.before-1
-		q.changed()
-		return m, nil
+	if q.behind == nil || q.before > 0 {
+		if m = q.first(); m != nil {
+			return m, nil
+		}
 	}
 	t = q.behind
 	q.behind, q.held = nil, false
@@ -153,6 +152,18 @@ func (q *laterQueue) next() (m *PreparedMessage, t *turn) {
 		q.changed()
 	}
 	return nil, t
+}
+
+// first takes the first of what waits, nil if nothing does. q.mu is held.
+func (q *laterQueue) first() *PreparedMessage {
+	if len(q.messages) == 0 {
+		return nil
+	}
+	m := q.messages[0]
+	q.messages[0] = nil // the array stays for as long as something waits
+	q.messages, q.bytes, q.before = q.messages[1:], q.bytes-m.weight(), q.before-1
+	q.changed()
+	return m
 }
 
 // drop gives up what waits, after a write that has failed.
@@ -245,6 +256,35 @@ func (c *Conn) writeLater(m *PreparedMessage) error {
 		return e.err
 	}
 	return c.writePreparedFrame(context.Background(), h, e, m)
+}
+
+// writeBeforeClose writes what waits for the message gate, for somebody who does not
+// wait for it: he is about to write the Close frame, and nothing is added any more.
+// The caller holds the output gate.
+func (c *Conn) writeBeforeClose(ctx context.Context) error {
+	o := c.outbound()
+	c.mu.Lock()
+	q, over := o.later, c.isOver
+	c.mu.Unlock()
+	if q == nil || over || o.sender.InMessage() {
+		return nil
+	}
+	for {
+		q.mu.Lock()
+		m := q.first()
+		q.mu.Unlock()
+		if m == nil {
+			return nil
+		}
+		h, e := c.lastPrepared(m)
+		if e.err != nil {
+			continue
+		}
+		if err := c.writePreparedFrame(ctx, h, e, m); err != nil {
+			return err
+		}
+		c.writeDuePong()
+	}
 }
 
 // takeLater has the stream take m's frame. The caller holds the gates, which are

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -116,13 +118,12 @@ func TestNothingOvertakesBroadcastsThatWait(t *testing.T) {
 	}
 }
 
-// A Close does not wait for a Writer, behind which a broadcast waits. Then that comes
-// too late.
+// A Close does not wait for a Writer in the middle of a message, behind which a
+// broadcast waits. Then that comes too late.
 func TestNoBroadcastComesBehindAClose(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		e := socket{client: client}.open(t)
-		w, err := e.Writer(t.Context(), websocket.MessageText)
-		require.NoError(t, err)
+		w := e.beginMessage(t)
 		announce(t, e.Conn, "news")
 		closed := begin(func() error { return e.Close(context.Background(), 1000, "") })
 		e.peer.WantClose(t, 1000, "of Close")
@@ -132,6 +133,128 @@ func TestNoBroadcastComesBehindAClose(t *testing.T) {
 		e.peer.Send(t, wstest.Close(1000, ""))
 		require.NoError(t, e.far.CloseWrite())
 		assert.NoError(t, <-closed)
+	})
+}
+
+// beginMessage returns a Writer that has sent the first part of its message, which the
+// peer has got.
+func (e *end) beginMessage(t testing.TB) io.WriteCloser {
+	t.Helper()
+	w, err := e.Writer(t.Context(), websocket.MessageText)
+	require.NoError(t, err)
+	_, err = w.Write([]byte(strings.Repeat("!", 20_000)))
+	require.NoError(t, err)
+	assert.True(t, e.peer.Next(t, "the first part").More)
+	return w
+}
+
+// A pullStream is a pushStream that tells when the Conn has begun to end.
+type pullStream struct {
+	*pushStream
+	pulled func()
+}
+
+func (s *pullStream) Pull() {
+	s.pushStream.Pull()
+	s.pulled()
+}
+
+// A Writer gives up when a Close has begun, whose frame may not have its place in line
+// yet. What waits behind the Writer must not come into the middle of its message.
+func TestNoBroadcastComesIntoAMessage(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		s := &pullStream{pushStream: newPushStream(e.near)}
+		e.Conn = websocket.New(s, websocket.Params{Limits: quiet, Client: client})
+		require.NoError(t, e.Handle(new(recorder)))
+		w := e.beginMessage(t)
+		announce(t, e.Conn, "news")
+		synctest.Wait()
+		gaveUp := make(chan struct{})
+		s.pulled = func() {
+			assert.Error(t, w.Close())
+			synctest.Wait()
+			close(gaveUp)
+		}
+		closed := begin(func() error { return e.Close(context.Background(), 1000, "") })
+		<-gaveUp
+		e.peer.WantClose(t, 1000, "MUST NOT be interleaved (RFC 6455 §5.4)")
+		e.peer.Send(t, wstest.Close(1000, ""))
+		require.NoError(t, e.far.CloseWrite())
+		assert.NoError(t, <-closed)
+	})
+}
+
+// Somebody waits to begin a message behind a broadcast, and another broadcast behind
+// him. A Close comes behind both broadcasts, even if he has given up.
+func TestCloseOvertakesNoBroadcastBehindOthers(t *testing.T) {
+	waits := map[string]func(ctx context.Context, c *websocket.Conn) error{
+		"compressed Write": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, []byte(news(2)))
+		},
+		"Writer": func(ctx context.Context, c *websocket.Conn) error {
+			_, err := c.Writer(ctx, websocket.MessageText)
+			return err
+		},
+	}
+	ends := map[string]func(c *websocket.Conn) error{
+		"Close":      func(c *websocket.Conn) error { return c.Close(context.Background(), 1000, "") },
+		"CloseWrite": func(c *websocket.Conn) error { return c.CloseWrite(context.Background(), 1000, "") },
+	}
+	for other, wait := range waits {
+		for name, end := range ends {
+			for _, givesUp := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " behind a ", other, ", which gives up: ", givesUp), func(t *testing.T) {
+					asBothRoles(t, func(t *testing.T, client bool) {
+						c, peer := narrow(t, client)
+						announce(t, c, "being written")
+						synctest.Wait()
+						ctx, cancel := context.WithCancel(context.Background())
+						defer cancel()
+						waited := begin(func() error { return wait(ctx, c) })
+						synctest.Wait()
+						want := []string{"being written"}
+						for i := range 8 {
+							announce(t, c, news(i))
+							want = append(want, news(i))
+						}
+						if givesUp {
+							cancel()
+							assert.ErrorIs(t, <-waited, context.Canceled)
+						}
+						done := begin(func() error { return end(c) })
+						synctest.Wait()
+						got, err := messages(peer)
+						assert.Equal(t, want, got)
+						wantOneOf(t, err, 1000)
+						assert.NoError(t, <-done)
+					})
+				})
+			}
+		}
+	}
+}
+
+// What has been written is not held by what waits behind it.
+func TestBroadcastsAreReleasedWhenTheyAreWritten(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		c, peer := narrow(t, client)
+		var made []weak.Pointer[websocket.PreparedMessage]
+		for range 8 {
+			m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("news"))
+			require.NoError(t, err)
+			websocket.Broadcast(t.Context(), m, slices.Values([]*websocket.Conn{c}), websocket.SlowMisses)
+			made = append(made, weak.Make(m))
+		}
+		for range 4 {
+			wantText(t, peer, "news")
+		}
+		synctest.Wait()
+		runtime.GC()
+		for i, m := range made[:4] {
+			assert.Nil(t, m.Value(), "message %d", i)
+		}
+		assert.NotNil(t, made[7].Value(), "it waits")
 	})
 }
 

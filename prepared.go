@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -104,16 +105,25 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	return c.writePreparedFrame(ctx, h, e, m)
 }
 
+var errCutShort = errors.New("websocket: write: the message before was cut short")
+
 // prepared returns m's frame for c, and its header. If it is compressed the caller
 // holds the message gate, and the compressor forgets the messages before it.
 func (c *Conn) prepared(m *PreparedMessage) (h frame.Header, e *preparedFrame) {
+	if h, e = c.lastPrepared(m); h.RSV1 {
+		c.forgetContext()
+	}
+	return h, e
+}
+
+// lastPrepared is prepared for somebody behind whom no message is written.
+func (c *Conn) lastPrepared(m *PreparedMessage) (h frame.Header, e *preparedFrame) {
 	h = frame.Header{Fin: true, Opcode: m.messageType.opcode()}
 	var f preparedForm
 	if c.compresses(m.messageType, len(m.payload)) {
 		h.RSV1 = true
 		f.level = c.set.compression.Level
 		f.bits, _ = c.writeParams()
-		c.forgetContext()
 	}
 	return h, m.form(f)
 }
@@ -128,10 +138,13 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 		}
 		return err
 	}
-	// The frame is whole and between messages: the sender has nothing else to check
-	// and nothing to remember.
-	if c.outbound().sender.Closed() {
+	// The frame is whole: the sender has nothing else to check and nothing to
+	// remember.
+	switch s := &c.outbound().sender; {
+	case s.Closed():
 		return fmt.Errorf("websocket: write: %w", frame.ErrClosed)
+	case s.InMessage():
+		return errCutShort
 	}
 	n, err := c.writeStream(ctx, e.server, nil)
 	if err != nil {

@@ -64,6 +64,9 @@ func (s *Sender) AppendHeader(b []byte, h Header, payload []byte) ([]byte, error
 // it (RFC 6455 §5.5.1).
 func (s *Sender) Closed() bool { return s.closed }
 
+// InMessage reports whether a message has begun and not ended.
+func (s *Sender) InMessage() bool { return s.opcode != Continuation }
+
 // admit decides whether the frame may be sent next. If so, it completes h and
 // takes note of the frame.
 func (s *Sender) admit(h *Header, payload []byte) error {
@@ -81,7 +84,7 @@ func (s *Sender) admit(h *Header, payload []byte) error {
 	h.Masked = to == Server
 	h.Length = int64(len(payload))
 
-	rule := rules{to, s.Deflate, s.opcode != Continuation}.broken(h)
+	rule := rules{to, s.Deflate, s.InMessage()}.broken(h)
 	if rule != "" {
 		return refusal(rule)
 	}

@@ -223,6 +223,7 @@ func TestSenderAfterClose(t *testing.T) {
 	_, err := s.Append(nil, Header{Opcode: Text}, []byte("a"))
 	require.NoError(t, err)
 	require.False(t, s.Closed())
+	require.True(t, s.InMessage())
 	_, err = s.Append(nil, Header{Fin: true, Opcode: Close}, nil)
 	require.NoError(t, err, "a close frame may cut a message off")
 	require.True(t, s.Closed())
