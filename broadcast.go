@@ -27,8 +27,8 @@ const (
 
 // Broadcast writes m to many sockets, none of which holds up the others, and
 // returns how many of them get it and how many do not, because they are slow.
-// Sockets that have ended, or on which CloseWrite was called, are passed over and
-// count as neither.
+// Sockets that have ended, on which CloseWrite was called or a write has failed,
+// are passed over and count as neither.
 //
 // m is encoded once for all sockets that agreed on the same parameters. Sockets
 // over one HTTP/2 connection of h2connect cost a copy each, and are sent together.
@@ -96,7 +96,7 @@ func (b *broadcast) write(c *Conn) {
 	default:
 		b.missed++
 		if b.slow == SlowEnds {
-			c.abort(&CloseError{Code: StatusAbnormalClosure, Err: errSlowReceiver})
+			c.endNow(&CloseError{Code: StatusAbnormalClosure, Err: errSlowReceiver})
 		}
 	}
 }
@@ -139,9 +139,11 @@ func (b *broadcast) wait(q *laterQueue) {
 	}
 }
 
-// takesNoMore reports whether the socket has ended, or CloseWrite has begun to say
-// goodbye: then no message is written any more.
-func (c *Conn) takesNoMore() bool { return c.err.Load() != nil || c.goodbyeSaid() != nil }
+// takesNoMore reports whether the socket has ended, a write has failed, or CloseWrite
+// has begun to say goodbye: then no message is written any more.
+func (c *Conn) takesNoMore() bool {
+	return c.err.Load() != nil || c.outbound().failed.Load() || c.goodbyeSaid() != nil
+}
 
 func (b *broadcast) count(n *int) {
 	b.mu.Lock()

@@ -241,12 +241,16 @@ func (c *Conn) CloseNow() error {
 		go c.Close(context.Background(), StatusNoStatusReceived, "")
 		return nil
 	}
-	ce := &CloseError{Code: StatusAbnormalClosure, Err: net.ErrClosed}
+	c.endNow(&CloseError{Code: StatusAbnormalClosure, Err: net.ErrClosed})
+	return nil
+}
+
+// endNow ends the Conn at once if it was open until now.
+func (c *Conn) endNow(ce *CloseError) {
 	if c.fail(ce) {
 		c.setOver(ce)
 		c.giveUp(false)
 	}
-	return nil
 }
 
 func (c *Conn) isFinishing() bool {

@@ -314,10 +314,9 @@ func (c *Conn) takeLater(s laterWriter, m *PreparedMessage) (f flusher, taken bo
 	c.outbound().written.frames.add(1)
 	c.countCompressed(h, e, m)
 	c.outbound().message.unlock()
-	if c.outbound().pongDue.Load() {
-		go c.unlockOutput() // a pong goes out with it; ends with that
-	} else {
-		c.unlockOutput()
+	c.output.unlock()
+	if c.pongIsDue() {
+		go c.writePongIfFree() // ends with the write
 	}
 	return f, true
 }

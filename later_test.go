@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,6 +258,65 @@ func TestBroadcastsAreReleasedWhenTheyAreWritten(t *testing.T) {
 		}
 		assert.NotNil(t, made[7].Value(), "it waits")
 	})
+}
+
+// Where a write has failed nothing is counted as written, although what the peer has
+// sent can still be read.
+func TestBroadcastPassesOverSocketsThatTakeNothing(t *testing.T) {
+	for name, slow := range map[string]websocket.SlowReceiver{
+		"misses": websocket.SlowMisses, "ends": websocket.SlowEnds, "waits": websocket.SlowWaits,
+	} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				e := socket{client: client}.open(t)
+				e.far.StopSending(io.ErrClosedPipe)
+				assert.ErrorIs(t, e.Write(t.Context(), websocket.MessageText, nil), io.ErrClosedPipe)
+				m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("news"))
+				require.NoError(t, err)
+				written, missed := websocket.Broadcast(t.Context(), m, slices.Values([]*websocket.Conn{e.Conn}), slow)
+				assert.Zero(t, written+missed)
+				e.peer.Send(t, wstest.Text("still there"))
+				wantText(t, e.Conn, "still there")
+			})
+		})
+	}
+}
+
+// A sharedStream takes broadcasts as a stream of a connection with many does.
+type sharedStream struct {
+	*wstest.PipeStream
+	holdsUp atomic.Bool // Broadcast has called Write
+}
+
+func (s *sharedStream) WriteLater(p []byte) (interface{ Flush() }, bool) { return s, true }
+func (s *sharedStream) Flush()                                           {}
+
+func (s *sharedStream) Write(p []byte) (int, error) {
+	if strings.Contains(string(debug.Stack()), "websocket.Broadcast(") {
+		s.holdsUp.Store(true)
+	}
+	return len(p), nil
+}
+
+// Broadcast leaves a Pong, for which the stream may have no room, to others, whenever
+// the Ping comes.
+func TestBroadcastWritesNoPong(t *testing.T) {
+	wstest.NoLeaks(t)
+	near, far := wstest.Pipe(wstest.PipeOptions{})
+	s := &sharedStream{PipeStream: near}
+	c := websocket.New(s, websocket.Params{Limits: websocket.Limits{PingInterval: -1, ControlBurst: -1}})
+	defer far.Abort()
+	defer c.CloseNow()
+	go c.Read(context.Background())
+	peer := wstest.NewClient(far)
+	go func() {
+		for peer.TrySend(wstest.Ping("")) == nil {
+		}
+	}()
+	for range 3000 {
+		announce(t, c, "news")
+	}
+	assert.False(t, s.holdsUp.Load())
 }
 
 // A socket to which broadcasts come faster than its peer reads has a place for

@@ -35,6 +35,7 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte)
 // belongs to the holder of the output gate.
 type outbound struct {
 	err       *CloseError // why writing failed, for later writes
+	failed    atomic.Bool // the stream takes nothing more; for those who hold no gate
 	sender    frame.Sender
 	twice     bool        // the stream is a buffersWriter
 	streaming atomic.Bool // a Writer holds the message gate; set with the output gate held
@@ -474,6 +475,7 @@ func (c *Conn) writeFailed(ctx context.Context, op frame.Opcode, n int64, err er
 	// The peer takes nothing more. What it has sent before stays readable, its
 	// Close frame perhaps (the close matrix's C6): reading finds the end.
 	c.outbound().err = &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: err}
+	c.outbound().failed.Store(true)
 	if ce := c.err.Load(); ce != nil && op != frame.Close {
 		return ce
 	}

@@ -155,11 +155,7 @@ func (w *messageWriter) fail(err error) error {
 		c.forgetContext()
 	}
 	if w.header.Opcode == frame.Continuation && !errors.As(err, new(*CloseError)) {
-		ce := &CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("message cut short: %w", err)}
-		if c.fail(ce) {
-			c.setOver(ce)
-			c.giveUp(false)
-		}
+		c.endNow(&CloseError{Code: StatusAbnormalClosure, Err: fmt.Errorf("message cut short: %w", err)})
 	}
 	w.release()
 	return err
