@@ -145,7 +145,7 @@ func (q *laterQueue) next() (m *PreparedMessage, t *turn) {
 	c := q.conn
 	c.output.unlock()
 	if t == nil || t.message != nil {
-		c.outbound().message.unlock()
+		c.unlockMessage()
 	}
 	if t == nil {
 		q.messages, q.running = nil, false
@@ -231,7 +231,7 @@ func (c *Conn) await(t turn) bool {
 	if t.output == nil && c.output.lock(ctx, over) || t.output != nil && c.output.await(t.output, ctx, over) {
 		return true
 	}
-	message.unlock()
+	c.unlockMessage()
 	return false
 }
 
@@ -242,7 +242,7 @@ func (c *Conn) leave(t turn) {
 		return
 	}
 	c.output.leave(t.output)
-	c.outbound().message.unlock()
+	c.unlockMessage()
 }
 
 // writeLater writes m. The caller holds the gates. A Close that has begun since m
@@ -313,7 +313,7 @@ func (c *Conn) takeLater(s laterWriter, m *PreparedMessage) (f flusher, taken bo
 	c.outbound().written.bytes.add(len(p))
 	c.outbound().written.frames.add(1)
 	c.countCompressed(h, e, m)
-	c.outbound().message.unlock()
+	c.unlockMessage()
 	c.output.unlock()
 	if c.pongIsDue() {
 		go c.writePongIfFree() // ends with the write

@@ -260,6 +260,30 @@ func TestBroadcastsAreReleasedWhenTheyAreWritten(t *testing.T) {
 	})
 }
 
+// A socket that has ended holds no compressor, whatever was being written.
+func TestBroadcastsLeaveNoCompressorBehind(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		const sockets = 10
+		var all []*websocket.Conn
+		before := heap()
+		for range sockets {
+			c, peer := narrow(t, client)
+			done := begin(func() error { return c.Write(context.Background(), websocket.MessageText, []byte(news(2))) })
+			wantText(t, peer, news(2))
+			require.NoError(t, <-done)
+			announce(t, c, "being written")
+			synctest.Wait()
+			require.NoError(t, c.CloseNow())
+			require.NoError(t, peer.CloseNow())
+			synctest.Wait()
+			all = append(all, c)
+		}
+		runtime.GC() // pools need two
+		assert.Less(t, heap()-before, int64(sockets*100_000))
+		runtime.KeepAlive(all)
+	})
+}
+
 // Where a write has failed nothing is counted as written, although what the peer has
 // sent can still be read.
 func TestBroadcastPassesOverSocketsThatTakeNothing(t *testing.T) {

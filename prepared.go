@@ -88,7 +88,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		if _, err := c.lockMessage(ctx, m.messageType); err != nil {
 			return err
 		}
-		defer c.outbound().message.unlock()
+		defer c.unlockMessage()
 	}
 	h, e := c.prepared(m)
 	if e.err != nil {

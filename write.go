@@ -137,7 +137,7 @@ func (c *Conn) writeCompressed(ctx context.Context, t MessageType, p []byte) err
 	if err != nil {
 		return err
 	}
-	defer c.outbound().message.unlock()
+	defer c.unlockMessage()
 	if op == frame.Text && !utf8.Valid(p) {
 		return errNotUTF8
 	}
@@ -194,7 +194,7 @@ func (c *Conn) lockForMessage(ctx context.Context, t MessageType) (frame.Opcode,
 	if !c.outbound().message.lock(ctx, c.overChan()) {
 		return 0, c.whyNotWritten(ctx)
 	}
-	defer c.outbound().message.unlock()
+	defer c.unlockMessage()
 	if err := c.lockOutput(ctx); err != nil {
 		return 0, err
 	}
@@ -215,6 +215,17 @@ func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, er
 		return 0, c.whyNotWritten(ctx)
 	}
 	return op, nil
+}
+
+// unlockMessage gives the message gate back. If the Conn has ended meanwhile release may
+// have found it held.
+func (c *Conn) unlockMessage() {
+	m := &c.outbound().message
+	m.unlock()
+	if c.err.Load() != nil && m.tryLock() {
+		c.forgetContext()
+		m.unlock()
+	}
 }
 
 // writable returns why nothing can be written now: the Conn has ended, or ctx.

@@ -24,7 +24,7 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 		return nil, err
 	}
 	if err := c.beginStreaming(ctx); err != nil {
-		c.outbound().message.unlock()
+		c.unlockMessage()
 		return nil, err
 	}
 	return &messageWriter{
@@ -184,5 +184,5 @@ func (c *Conn) beginStreaming(ctx context.Context) error {
 // been written, or none ever will be.
 func (c *Conn) endStreaming() {
 	c.outbound().streaming.Store(false)
-	c.outbound().message.unlock()
+	c.unlockMessage()
 }
