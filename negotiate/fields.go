@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/wsmux/websocket/internal/handshake"
 )
 
 // copyEndToEnd sets in to what from says, but for the fields that are of one
@@ -17,12 +19,7 @@ import (
 //
 // https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 func copyEndToEnd(to, from http.Header) {
-	var listed []string
-	for _, v := range from["Connection"] {
-		for option := range strings.SplitSeq(v, ",") {
-			listed = append(listed, http.CanonicalHeaderKey(strings.Trim(option, " \t")))
-		}
-	}
+	listed := handshake.ConnectionOptions(from)
 	for name, values := range from {
 		name = http.CanonicalHeaderKey(name)
 		switch name {

@@ -114,9 +114,11 @@ func (s *proxied) rewrite() *http.Request {
 	out := asUpgrade(s.in, s.in.Context())
 	out.Header = make(http.Header, len(s.in.Header))
 	copyEndToEnd(out.Header, s.in.Header)
-	for _, name := range [...]string{":protocol", "Sec-Websocket-Key", "Sec-Websocket-Accept"} {
+	// Credentials for a proxy are for this one (RFC 9110 §11.7.2).
+	for _, name := range [...]string{":protocol", "Sec-Websocket-Key", "Sec-Websocket-Accept", "Proxy-Authorization"} {
 		delete(out.Header, name)
 	}
+	out.URL.RawQuery = cleanQuery(out.URL.RawQuery)
 	joinCookies(out.Header)
 	dropForwarded(out.Header)
 	pr := &httputil.ProxyRequest{In: s.in, Out: out}
@@ -132,6 +134,17 @@ func (p *ReverseProxy) rewriteOrdinary(pr *httputil.ProxyRequest) {
 	p.addForwarded(pr)
 	p.Rewrite(pr)
 	p.rewriteOrigin(pr)
+}
+
+// cleanQuery removes parameters that net/url does not understand, as
+// httputil.ReverseProxy does before it calls Rewrite: what that decides by them
+// should not be another thing to the backend. A "#", of which only HTTP/1.1 lets one
+// come so far, must not become a fragment's.
+func cleanQuery(query string) string {
+	if values, err := url.ParseQuery(query); err != nil {
+		return values.Encode()
+	}
+	return strings.ReplaceAll(query, "#", "%23")
 }
 
 // dropForwarded removes what only a proxy may say, and this one has not said yet:

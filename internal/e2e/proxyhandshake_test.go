@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
+	"github.com/wsmux/websocket/internal/handshake"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
 	"golang.org/x/net/http2"
@@ -326,4 +327,90 @@ func TestProxyOrdinaryRequests(t *testing.T) {
 		assert.Equal(t, "got content", string(body))
 		assert.Equal(t, http.StatusTeapot, resp.StatusCode)
 	})
+}
+
+// passThrough has a proxy to a backend on HTTP/1.1 pass a request on, which is for
+// target and has these fields too, and returns what came there, and the answer: a 101
+// with these fields.
+func passThrough(t *testing.T, target, fields, answer string, rewrite func(*httputil.ProxyRequest)) (arrived string, resp *http.Response) {
+	tr := transportNamed("h1")
+	requests := make(chan string, 1)
+	p := reverseProxy(newDialer(t, websocket.HTTP1), tr, acceptTCP(t, "", func(nc net.Conn) {
+		var raw strings.Builder
+		in := bufio.NewReader(io.TeeReader(nc, &raw))
+		req, err := http.ReadRequest(in)
+		if !assert.NoError(t, err) {
+			return
+		}
+		requests <- raw.String()
+		fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
+			handshake.AcceptKey(req.Header.Get("Sec-WebSocket-Key")), answer)
+		_, _ = io.Copy(io.Discard, in)
+	}))
+	to := p.Rewrite
+	p.Rewrite = func(pr *httputil.ProxyRequest) {
+		to(pr)
+		if rewrite != nil {
+			rewrite(pr)
+		}
+	}
+	nc := dialTCP(t, tr.listen(t, p), "")
+	fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: front.example\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Mine\r\nX-Mine: yes\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n", target, fields)
+	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	require.NoError(t, err)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		arrived = <-requests
+	}
+	require.NoError(t, nc.Close())
+	select {
+	case arrived = <-requests:
+	default:
+	}
+	return arrived, resp
+}
+
+// What is of one connection only does not go further, in a request or in an
+// acceptance, and neither do credentials for a proxy.
+func TestProxyKeepsFieldsOfOneConnection(t *testing.T) {
+	wstest.NoLeaks(t)
+	arrived, resp := passThrough(t, "/", "Proxy-Authorization: Basic secret\r\nAuthorization: Basic kept\r\n",
+		"Connection: Upgrade, X-Hop\r\nX-Hop: secret\r\nKeep-Alive: 5\r\nX-Kept: yes\r\n", nil)
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	assert.NotContains(t, arrived, "X-Mine")
+	assert.NotContains(t, arrived, "Proxy-Authorization")
+	assert.Contains(t, arrived, "\r\nAuthorization: Basic kept\r\n")
+	assert.Empty(t, resp.Header["X-Hop"])
+	assert.Empty(t, resp.Header["Keep-Alive"])
+	assert.Equal(t, "yes", resp.Header.Get("X-Kept"))
+}
+
+// Rewrite sees of the query what the backend gets, as under httputil.ReverseProxy;
+// paths and queries pass as they came otherwise.
+func TestProxyPassesTargets(t *testing.T) {
+	wstest.NoLeaks(t)
+	for target, want := range map[string]string{
+		"/a%2fb//c?x=%2F&y=+": "/a%2fb//c?x=%2F&y=+",
+		"/?":                  "/?",
+		"/?a=1;b=2&c=3":       "/?c=3",
+		"/?a=%zz&c=3":         "/?c=3",
+		"/?a#b":               "/?a%23b",
+		"http://u:p@x/a?b":    "/a?b",
+	} {
+		arrived, resp := passThrough(t, target, "", "Connection: Upgrade\r\n", nil)
+		assert.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode, target)
+		assert.True(t, strings.HasPrefix(arrived, "GET "+want+" HTTP/1.1\r\n"), "%s: %s", target, arrived)
+	}
+}
+
+// What Rewrite makes of a client's words does not become fields of their own.
+func TestProxyOffersNothingInvalid(t *testing.T) {
+	wstest.NoLeaks(t)
+	for _, name := range []string{"Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"} {
+		arrived, resp := passThrough(t, "/?token=a%0d%0aX-Admin:%20yes", "", "Connection: Upgrade\r\n", func(pr *httputil.ProxyRequest) {
+			pr.Out.Header.Set(name, pr.In.URL.Query().Get("token"))
+		})
+		assert.Equal(t, http.StatusBadGateway, resp.StatusCode)
+		assert.Empty(t, arrived)
+	}
 }

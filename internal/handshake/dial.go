@@ -71,6 +71,9 @@ func Request(ctx context.Context, rawURL string, b websocket.Bootstrap, o *webso
 	r.Header[fieldVersion] = []string{version}
 	if d := tunnel.DialingOf(ctx); d != nil {
 		offerPassed(r.Header, d)
+		if e := CheckOffer(r.Header); e != nil {
+			return nil, fmt.Errorf("%s: %w", e.Reason, e.Err)
+		}
 		return r.WithContext(ctx), nil
 	}
 	if len(o.Subprotocols) > 0 {

@@ -58,6 +58,18 @@ func addFields(h, from http.Header) {
 	}
 }
 
+// ConnectionOptions returns the canonical names of the fields that h's Connection
+// lists: they are of one connection only (RFC 9110 §7.6.1).
+func ConnectionOptions(h http.Header) []string {
+	var listed []string
+	for _, v := range h["Connection"] {
+		for option := range strings.SplitSeq(v, ",") {
+			listed = append(listed, http.CanonicalHeaderKey(trimOWS(option)))
+		}
+	}
+	return listed
+}
+
 // Spelling returns a canonical field name as RFC 6455 spells it. Names are
 // compared without case, but not by everyone: on HTTP/1.1 the RFC's spelling is
 // what peers have seen before.

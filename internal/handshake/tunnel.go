@@ -44,6 +44,9 @@ func PassOn(answer, offer http.Header) (a tunnel.Answer, err error) {
 	}
 	a.Extensions = strings.Join(answer[fieldExtensions], ", ")
 	a.Header = Inherit(answer)
+	for _, name := range ConnectionOptions(answer) {
+		delete(a.Header, name)
+	}
 	return a, nil
 }
 
