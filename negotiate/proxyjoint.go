@@ -47,7 +47,7 @@ type joint struct {
 	closeTimeout time.Duration
 	idleTimeout  time.Duration // 0: none
 
-	moved atomic.Int64 // when bytes were read last, as time since start
+	moved atomic.Int64 // when bytes were read or taken last, as time since start
 	start time.Time
 	done  chan struct{}
 

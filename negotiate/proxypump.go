@@ -127,21 +127,25 @@ func (j *joint) drain(p *pump) error {
 	}
 }
 
-// write writes b within the time for a peer that takes nothing. The deadline is
-// moved now and then, not with each write.
-func (j *joint) write(p *pump, b []byte) (int, error) {
-	if p.stall > 0 {
-		if now := time.Now(); now.Sub(p.armed) > p.stall/4 {
-			p.armed = now
-			if err := p.to.SetWriteDeadline(now.Add(p.stall)); err != nil {
-				return 0, err
-			}
-		}
-	}
+// pieceMost is how many bytes are written at once. A write that its deadline cuts
+// cannot be continued on every stream, so that each has the whole time: a large
+// buffer's one write would end peers that do take something, but slowly.
+const pieceMost = 64 << 10
+
+// write writes b, each piece of it within the time for a peer that takes nothing.
+func (j *joint) write(p *pump, b []byte) (n int, err error) {
 	j.mu.Lock()
 	p.writes++
 	j.mu.Unlock()
-	n, err := p.to.Write(b)
+	for n < len(b) && err == nil {
+		if err = p.arm(); err != nil {
+			break
+		}
+		var taken int
+		taken, err = p.to.Write(b[n:min(n+pieceMost, len(b))])
+		n += taken
+		j.moved.Store(int64(time.Since(j.start)))
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	p.writes++
@@ -150,6 +154,19 @@ func (j *joint) write(p *pump, b []byte) (int, error) {
 	}
 	j.changed.Broadcast()
 	return n, err
+}
+
+// arm sets the deadline for writing, now and then, not with each write.
+func (p *pump) arm() error {
+	if p.stall <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if now.Sub(p.armed) <= p.stall/4 {
+		return nil
+	}
+	p.armed = now
+	return p.to.SetWriteDeadline(now.Add(p.stall))
 }
 
 // wasReset says whether the source of a pump, whose input has ended with err, was
