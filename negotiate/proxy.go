@@ -257,7 +257,7 @@ func (s *proxied) release() {
 		_ = s.back.Stream.Abort()
 	}
 	if s.joint != nil {
-		s.joint.cut() // does nothing if it has ended; a panic has not
+		s.joint.release(websocket.Stream.Abort) // does nothing if it has run; a panic has not let it
 	}
 	if s.back.OnEnd != nil {
 		s.back.OnEnd()

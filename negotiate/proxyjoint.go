@@ -57,6 +57,7 @@ type joint struct {
 	watch  *time.Timer // for idleness, and for buffers held in vain
 	ending *time.Timer // from the first sign of the end; nil before
 	isCut  bool        // everything was given up
+	over   bool        // both streams are released: no timer, and err stays as it is
 	err    error       // the first thing that went wrong
 }
 
@@ -98,14 +99,26 @@ func (j *joint) run() {
 	}()
 	j.pumpDown()
 	<-upward
+	j.release(websocket.Stream.Close)
+}
+
+// release ends both streams, once, and says that all is over. Nothing may abort them
+// from then on: on HTTP/2 what a peer had no room for still waits, and its END with it.
+func (j *joint) release(end func(websocket.Stream) error) {
 	j.mu.Lock()
-	j.watch.Stop()
-	if j.ending != nil {
-		j.ending.Stop()
+	before := j.over
+	j.over = true
+	for _, t := range [2]*time.Timer{j.watch, j.ending} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	j.mu.Unlock()
-	_ = j.front.Close()
-	_ = j.back.Close()
+	if before {
+		return
+	}
+	_ = end(j.front)
+	_ = end(j.back)
 	close(j.done)
 }
 
@@ -184,6 +197,9 @@ func (j *joint) pumpDown() {
 func (j *joint) begin(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.over {
+		return
+	}
 	if j.err == nil && err != nil {
 		j.err = err
 	}
@@ -219,13 +235,8 @@ func (j *joint) await(flags ...*bool) {
 // expire ends what is left when the end has had its time: quietly, if nothing was
 // missing but the peers' END.
 func (j *joint) expire() {
-	j.mu.Lock()
-	quiet := j.up.closed && j.down.closed
-	if !quiet && j.err == nil {
-		j.err = context.DeadlineExceeded
-	}
-	j.mu.Unlock()
-	if !quiet {
+	if j.result() != nil {
+		j.begin(context.DeadlineExceeded)
 		j.cut()
 		return
 	}
@@ -234,9 +245,12 @@ func (j *joint) expire() {
 	_ = j.back.Close()
 }
 
-// cut resets both streams.
+// cut resets both streams, unless they are released.
 func (j *joint) cut() {
 	j.set(&j.isCut)
+	if j.has(&j.over) {
+		return
+	}
 	_ = j.front.Abort()
 	_ = j.back.Abort()
 }
@@ -286,22 +300,17 @@ func (j *joint) leave(code websocket.StatusCode, reason string) {
 
 // Close is for the server that shuts down: a closing handshake with the client,
 // and by its answer with the backend. It returns nil if both were completed
-// before ctx has ended.
+// before ctx has ended, also if they had been before.
 func (j *joint) Close(ctx context.Context, code websocket.StatusCode, reason string) error {
 	select {
 	case <-j.done:
-		return nil
+		return j.result()
 	default:
 	}
 	j.leave(code, reason)
 	select {
 	case <-j.done:
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if j.up.closed && j.down.closed {
-			return nil
-		}
-		return j.err
+		return j.result()
 	case <-ctx.Done():
 		j.begin(context.Cause(ctx))
 		j.cut()
@@ -315,7 +324,23 @@ func (j *joint) CloseNow() error {
 	return nil
 }
 
-var errIdle = errors.New("negotiate: proxy: nothing moved")
+// result returns nil if a Close frame has passed in both directions.
+func (j *joint) result() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.up.closed && j.down.closed:
+		return nil
+	case j.err != nil:
+		return j.err
+	}
+	return errNoClose
+}
+
+var (
+	errIdle    = errors.New("negotiate: proxy: nothing moved")
+	errNoClose = errors.New("negotiate: proxy: no Close frames in both directions")
+)
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)

@@ -191,6 +191,9 @@ func (j *joint) wasReset(p, other *pump, err error) bool {
 func (j *joint) rest() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.over {
+		return
+	}
 	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
 	switch {
 	case j.up.borrowing.Load() || j.down.borrowing.Load():

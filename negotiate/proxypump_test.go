@@ -40,3 +40,26 @@ func TestAJointIsPatientWithSlowClients(t *testing.T) {
 		<-ran
 	})
 }
+
+// Who comes too late for the end of a joint, its watch or a server that shuts down,
+// leaves no timer behind and changes nothing.
+func TestAJointThatIsOverStaysAsItIs(t *testing.T) {
+	front, client := wstest.Pipe(wstest.PipeOptions{})
+	back, server := wstest.Pipe(wstest.PipeOptions{})
+	j := newJoint(&ReverseProxy{}, front, back, nil, nil)
+	for _, p := range [2]*wstest.PipeStream{client, server} {
+		_, err := p.Write([]byte{0x88, 0})
+		require.NoError(t, err)
+		require.NoError(t, p.CloseWrite())
+	}
+	j.run()
+	assert.NoError(t, j.result())
+	j.idleTimeout = time.Nanosecond
+	j.rest()
+	j.look()
+	j.expire()
+	assert.False(t, j.watch.Stop())
+	assert.False(t, j.ending.Stop())
+	assert.NoError(t, j.err)
+	assert.Equal(t, [2]wstest.End{wstest.EndClose, wstest.EndClose}, [2]wstest.End{front.Ended(), back.Ended()})
+}

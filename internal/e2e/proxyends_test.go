@@ -13,6 +13,7 @@ import (
 	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
+	"golang.org/x/net/http2"
 )
 
 // A backend that ends without a Close frame has failed: the client is told by
@@ -279,4 +280,81 @@ func TestProxyPassesAnyBytes(t *testing.T) {
 		<-arrived
 		require.NoError(t, raw.Abort())
 	})
+}
+
+// What a client has no room for yet when both sides have ended, END included, is not
+// taken back.
+func TestProxyLeavesWhatTheClientHasNoRoomForYet(t *testing.T) {
+	wstest.NoLeaks(t)
+	front, back := transportNamed("h2c"), transportNamed("h1")
+	answer := wstest.NewServer(nil).Append(nil, wstest.Binary(random(1, 9000)), wstest.Close(1000, ""))
+	ended := make(chan negotiate.ProxyEvent, 2)
+	p := reverseProxy(newDialer(t, back.bootstrap), back, back.rawListen(t, func(raw rawStream) {
+		_, err := raw.Write(answer)
+		assert.NoError(t, err)
+		assert.NoError(t, raw.CloseWrite())
+		_, _ = io.Copy(io.Discard, raw)
+	}))
+	p.Observer = func(e negotiate.ProxyEvent) { ended <- e }
+	authority := front.listen(t, p)
+	nc := dialTCP(t, authority, "")
+	s := newH2Stream(nc)
+	_, err := nc.Write([]byte(http2.ClientPreface))
+	require.NoError(t, err)
+	require.NoError(t, s.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100}))
+	received := begin(func() bool { s.receive(); return true })
+	defer func() {
+		nc.Close()
+		<-received
+	}()
+	<-s.greeted
+	require.NoError(t, s.headers(false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http",
+		":authority", authority, ":path", "/socket", "sec-websocket-version", "13"))
+	require.Equal(t, "200", <-s.opened)
+	require.NoError(t, s.CloseWrite())
+	for e := range ended {
+		if e.Ended {
+			assert.NoError(t, e.Err)
+			break
+		}
+	}
+	s.locked(func() { assert.NoError(t, s.fr.WriteWindowUpdate(1, 1<<20)) })
+	got, err := io.ReadAll(s)
+	require.NoError(t, err)
+	assert.True(t, string(answer) == string(got), "%d bytes", len(got))
+}
+
+// A server that is shut down says so if a proxied socket has not ended in order, as
+// with its own.
+func TestProxyShutdownCountsClientsThatDoNotAnswer(t *testing.T) {
+	onProxies(t, nil, func(t *testing.T, tr transport) {
+		back := tr.hop.back
+		p := reverseProxy(newDialer(t, back.bootstrap), back, back.listen(t, tr.handler(t, nil, echo)))
+		p.CloseTimeout = 100 * time.Millisecond
+		s := serveNegotiated(t, p, tr.tls)
+		raw := tr.hop.front.rawDial(t, s.authority(tr.bootstrap))
+		var e *negotiate.ShutdownError
+		require.ErrorAs(t, s.Shutdown(soon(t)), &e)
+		assert.Equal(t, map[websocket.Bootstrap]int{tr.bootstrap: 1}, e.Sockets)
+		_ = raw.Abort()
+	})
+}
+
+// An Observer that panics costs the socket that it is told of, and no more.
+func TestProxyObserverMayPanic(t *testing.T) {
+	wstest.NoLeaks(t)
+	tr := transportNamed("h1")
+	for _, opened := range []bool{false, true} {
+		p := reverseProxy(newDialer(t, websocket.HTTP1), tr, tr.listen(t, tr.handler(t, nil, echo)))
+		p.Observer = func(e negotiate.ProxyEvent) {
+			if e.Ended == opened {
+				panic(http.ErrAbortHandler)
+			}
+		}
+		s := serveNegotiated(t, p, false)
+		c := tr.mustDial(t, s.tcp, nil)
+		require.NoError(t, c.CloseNow())
+		err := s.Shutdown(soon(t))
+		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+	}
 }
