@@ -169,6 +169,10 @@ func (p *pump) arm() error {
 	return p.to.SetWriteDeadline(now.Add(p.stall))
 }
 
+// resetPatience is how long a write may take to come back from a connection that is no
+// more.
+const resetPatience = time.Second
+
 // wasReset says whether the source of a pump, whose input has ended with err, was
 // reset by its peer. TCP says so once only: if it has told a write, one of the other
 // pump's, the next read finds an end in order. EPIPE is none of that: it follows an
@@ -177,11 +181,14 @@ func (j *joint) wasReset(p, other *pump, err error) bool {
 	if p.from.Bootstrap() != websocket.HTTP1 || isReset(p.from, err) {
 		return isReset(p.from, err)
 	}
-	j.begin(nil) // bounds what follows
+	j.begin(nil)
+	late := false
+	defer time.AfterFunc(resetPatience, func() { j.set(&late) }).Stop()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// A write that is in progress comes back at once if the connection is no more.
-	for n := other.writes; n%2 == 1 && other.writes == n && !j.isCut; {
+	// A write that is in progress comes back at once if the connection is no more. If it
+	// does not, the peer takes nothing, and has only ended its own direction.
+	for n := other.writes; n%2 == 1 && other.writes == n && !j.isCut && !late; {
 		j.changed.Wait()
 	}
 	return other.refused

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -62,4 +64,31 @@ func TestAJointThatIsOverStaysAsItIs(t *testing.T) {
 	assert.False(t, j.ending.Stop())
 	assert.NoError(t, j.err)
 	assert.Equal(t, [2]wstest.End{wstest.EndClose, wstest.EndClose}, [2]wstest.End{front.Ended(), back.Ended()})
+}
+
+// A backend that ends its direction and takes nothing is lost, also where a reset could
+// look like that: the client is told while the write to it goes on.
+func TestAJointTellsOfALostBackendThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		front, client := wstest.Pipe(wstest.PipeOptions{Bootstrap: websocket.HTTP1})
+		back, server := wstest.Pipe(wstest.PipeOptions{Bootstrap: websocket.HTTP1, Buffer: 1 << 10})
+		j := newJoint(new(ReverseProxy), front, back, nil, nil)
+		ran := make(chan struct{})
+		go func() { // ends with the two streams
+			defer close(ran)
+			j.run()
+		}()
+		_, err := client.Write(wstest.NewClient(nil).Append(nil, wstest.Binary(make([]byte, 10<<10))))
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, server.CloseWrite())
+		require.NoError(t, client.SetReadDeadline(time.Now().Add(defaultCloseTimeout/2)))
+		f, err := wstest.NewClient(client).TryNext()
+		require.NoError(t, err)
+		assert.Equal(t, frame.Close, f.Opcode)
+		assert.Equal(t, "\x03\xf4backend lost", string(f.Payload)) // 1012
+		require.NoError(t, client.Abort())
+		require.NoError(t, server.Abort())
+		<-ran
+	})
 }
