@@ -54,7 +54,7 @@ type joint struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	farewell
-	watch  *time.Timer // for idleness, and for buffers held in vain
+	watch  *time.Timer // for idleness, and for buffers and deadlines kept in vain
 	ending *time.Timer // from the first sign of the end; nil before
 	isCut  bool        // everything was given up
 	over   bool        // both streams are released: no timer, and err stays as it is

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"errors"
+	"math"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -16,7 +17,6 @@ type pump struct {
 	from, to websocket.Stream
 	pending  []byte // to be passed on before anything is read
 	stall    time.Duration
-	armed    time.Time // when the deadline for writing was set
 	frames   frames
 	own      bool // the Close frame was not the peer's but ours
 
@@ -24,11 +24,12 @@ type pump struct {
 	bytes atomic.Int64 // passed on; anybody may look
 
 	// Guarded by the joint's lock.
-	closing bool   // a Close frame passes, or has passed
-	closed  bool   // a Close frame has passed
-	ended   bool   // nothing more comes
-	writes  uint64 // begun and ended: odd while one is in progress
-	refused bool   // a write was told by TCP that the destination had been reset
+	closing bool      // a Close frame passes, or has passed
+	closed  bool      // a Close frame has passed
+	ended   bool      // nothing more comes
+	writes  uint64    // begun and ended: odd while one is in progress
+	refused bool      // a write was told by TCP that the destination had been reset
+	armed   time.Time // when the deadline for writing was set; zero: there is none
 }
 
 // A side is the end of a pump at which something went wrong.
@@ -138,7 +139,7 @@ func (j *joint) write(p *pump, b []byte) (n int, err error) {
 	p.writes++
 	j.mu.Unlock()
 	for n < len(b) && err == nil {
-		if err = p.arm(); err != nil {
+		if err = j.arm(p); err != nil {
 			break
 		}
 		var taken int
@@ -152,21 +153,38 @@ func (j *joint) write(p *pump, b []byte) (n int, err error) {
 	if err != nil && p.to.Bootstrap() == websocket.HTTP1 && isReset(p.to, err) && !errors.Is(err, syscall.EPIPE) {
 		p.refused = true
 	}
+	p.disarm()
 	j.changed.Broadcast()
 	return n, err
 }
 
 // arm sets the deadline for writing, now and then, not with each write.
-func (p *pump) arm() error {
+func (j *joint) arm(p *pump) error {
 	if p.stall <= 0 {
 		return nil
 	}
 	now := time.Now()
-	if now.Sub(p.armed) <= p.stall/4 {
+	j.mu.Lock()
+	due := now.Sub(p.armed) > p.stall/4
+	if due {
+		p.armed = now
+	}
+	j.mu.Unlock()
+	if !due {
 		return nil
 	}
-	p.armed = now
+	j.rest()
 	return p.to.SetWriteDeadline(now.Add(p.stall))
+}
+
+// disarm takes the deadline for writing away in time, if no write is in progress: TLS
+// writes by itself when its peer asks for new keys, and if a deadline has passed then,
+// no write succeeds any more. The joint's lock is held.
+func (p *pump) disarm() {
+	if p.writes%2 == 0 && !p.armed.IsZero() && time.Since(p.armed) >= p.stall/2 {
+		p.armed = time.Time{}
+		_ = p.to.SetWriteDeadline(time.Time{}) // the next write says what is wrong
+	}
 }
 
 // resetPatience is how long a write may take to come back from a connection that is no
@@ -201,19 +219,25 @@ func (j *joint) rest() {
 	if j.over {
 		return
 	}
-	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
-	switch {
-	case j.up.borrowing.Load() || j.down.borrowing.Load():
-		j.watch.Reset(bufferRest)
-	case j.idleTimeout > 0:
-		j.watch.Reset(max(j.idleTimeout-quiet, time.Millisecond))
-	default:
-		j.watch.Stop()
+	next := time.Duration(math.MaxInt64)
+	if j.idleTimeout > 0 {
+		quiet := time.Since(j.start) - time.Duration(j.moved.Load())
+		next = max(j.idleTimeout-quiet, time.Millisecond)
 	}
+	for _, p := range [2]*pump{&j.up, &j.down} {
+		if !p.armed.IsZero() {
+			next = min(next, p.stall/4)
+		}
+		if p.borrowing.Load() {
+			next = min(next, bufferRest)
+		}
+	}
+	j.watch.Reset(next)
 }
 
 // look is what the watch's goroutine does, which ends at once: it ends a socket
-// on which nothing moves, and takes buffers away from pumps that only wait.
+// on which nothing moves, and takes buffers and deadlines away from pumps that only
+// wait.
 func (j *joint) look() {
 	quiet := time.Since(j.start) - time.Duration(j.moved.Load())
 	if j.idleTimeout > 0 && quiet >= j.idleTimeout {
@@ -225,6 +249,9 @@ func (j *joint) look() {
 		if p.borrowing.Load() && quiet >= bufferRest {
 			_ = p.from.SetReadDeadline(longAgo)
 		}
+		j.mu.Lock()
+		p.disarm()
+		j.mu.Unlock()
 	}
 	j.rest()
 }

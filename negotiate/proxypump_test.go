@@ -92,3 +92,46 @@ func TestAJointTellsOfALostBackendThatTakesNothing(t *testing.T) {
 		<-ran
 	})
 }
+
+// A write that is over leaves no deadline behind that could fail what a stream writes
+// by itself, as TLS does when it is asked for new keys: neither a short one nor one that
+// took long.
+func TestAJointLeavesNoDeadlineForWriting(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"short": 0, "long": defaultStall * 9 / 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				front, client := wstest.Pipe(wstest.PipeOptions{Buffer: 100})
+				back, server := wstest.Pipe(wstest.PipeOptions{})
+				j := newJoint(new(ReverseProxy), front, back, nil, nil)
+				ran := make(chan struct{})
+				go func() { // ends with the two streams
+					defer close(ran)
+					j.run()
+				}()
+				message := make([]byte, 200)
+				for range 3 {
+					_, err := server.Write(wstest.NewServer(nil).Append(nil, wstest.Binary(message)))
+					require.NoError(t, err)
+					synctest.Wait()
+					time.Sleep(pause / 8)
+					j.rest() // as other things do at any time
+					time.Sleep(pause * 7 / 8)
+					f, err := wstest.NewClient(client).TryNext()
+					require.NoError(t, err)
+					assert.Equal(t, message, f.Payload)
+					for range 20 {
+						synctest.Wait()
+						_, err = front.Write([]byte("k"))
+						require.NoError(t, err)
+						_, err = client.Read(make([]byte, 1))
+						require.NoError(t, err)
+						time.Sleep(defaultStall / 10)
+					}
+				}
+				require.NoError(t, client.Abort())
+				require.NoError(t, server.Abort())
+				<-ran
+			})
+		})
+	}
+}
