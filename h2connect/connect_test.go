@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -296,6 +297,40 @@ func TestP20SocketEndsWithEndStream(t *testing.T) {
 	}
 	require.NoError(t, p.fr.WriteData(1, true, nil))
 	p.wantAlive("closed without a reset")
+}
+
+// An end that waits for a write which then gives up, by its deadline, is sent.
+func TestTheEndBehindAWriteThatGivesUpIsSent(t *testing.T) {
+	for name, end := range map[string]func(st *stream) error{
+		"Close": (*stream).Close, "CloseWrite": (*stream).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			accepted, written := make(chan *stream, 1), make(chan error, 1)
+			p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				st, err := responseWriterOf(w).accept()
+				if !assert.NoError(t, err) {
+					return
+				}
+				accepted <- st
+				n, err := st.Write(make([]byte, 2*sendBuffer))
+				assert.Equal(t, 10, n)
+				written <- err
+				<-r.Context().Done()
+			}))
+			p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
+			p.headers(1, false, connect()...)
+			p.wantStatus(1, "200", false, "")
+			p.wantData(1, strings.Repeat("\x00", 10), false, "what the window allows")
+			st := <-accepted
+			require.NoError(t, end(st))
+			p.wantAlive("the end waits")
+			require.NoError(t, st.SetWriteDeadline(longAgo))
+			require.ErrorIs(t, <-written, os.ErrDeadlineExceeded)
+			p.wantData(1, "", true, "the end")
+			p.fr.WriteData(1, true, nil)
+			p.wantAlive("over in order")
+		})
+	}
 }
 
 func TestXC17ClientWaitsForSettings(t *testing.T) {

@@ -144,13 +144,17 @@ func (st *stream) write(header, payload []byte) (int64, error) {
 	if s.queue != nil && s.pending() == 0 {
 		s.queue.remove(st)
 	}
+	taken := s.taken
 	switch {
-	case s.taken == total:
+	case taken == total:
 		return total, nil
 	case s.err != nil:
-		return s.taken, s.err
+		return taken, s.err
+	case s.endWanted && s.pending() == 0: // the end waited for bytes that are not to come
+		st.endNow()
+		c.flush()
 	}
-	return s.taken, os.ErrDeadlineExceeded
+	return taken, os.ErrDeadlineExceeded
 }
 
 // sendRoom returns how many bytes may wait of what is being written.
@@ -237,14 +241,19 @@ func (st *stream) endWrite(trailer []hpack.HeaderField) {
 		s.begin()
 		s.trailer = trailer
 	}
-	if s.pending() > 0 {
-		return
+	if s.pending() == 0 {
+		st.endNow()
 	}
-	if trailer == nil {
+}
+
+// endNow ends our direction when nothing waits. c.mu is held.
+func (st *stream) endNow() {
+	bare := st.send.outlet == nil || st.send.trailer == nil
+	if bare {
 		// An empty DATA frame is allowed here and nowhere else (XC-21).
 		st.c.appendData(st, 0, true)
 	}
-	st.drained(trailer == nil)
+	st.drained(bare)
 }
 
 // drained is called when nothing waits any more; ended says whether the last
