@@ -78,8 +78,8 @@ func isExtendedConnect(r *http.Request) bool {
 func admits(w http.ResponseWriter, r *http.Request) bool {
 	undecided := new(websocket.HandshakeError)
 	ask := &tunnel.Accepting{
-		Agree:  func() (tunnel.Answer, *websocket.HandshakeError) { return tunnel.Answer{}, undecided },
-		Refuse: func(_ http.ResponseWriter, e *websocket.HandshakeError) bool { return e == undecided },
+		Agree:     func() (tunnel.Answer, *websocket.HandshakeError) { return tunnel.Answer{}, undecided },
+		Undecided: undecided,
 	}
 	_, err := Accept(w, r.WithContext(tunnel.WithAccepting(r.Context(), ask)), nil)
 	return err == error(undecided)
@@ -89,7 +89,10 @@ func admits(w http.ResponseWriter, r *http.Request) bool {
 // has, and when the connection that h hijacked has been closed: until then the
 // stream belongs to h.
 func serveBridged(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	b := &bridge{w: w, r: r, key: handshake.FreshKey(), header: make(http.Header)}
+	b := &bridge{w: w, r: r, key: handshake.FreshKey(), header: w.Header().Clone()}
+	if b.header == nil {
+		b.header = make(http.Header)
+	}
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), bridgeKey{}, b))
 	returned := false
 	defer func() {
@@ -121,6 +124,26 @@ func (b *bridge) upgrade(ctx context.Context) *http.Request {
 	r.Header["Sec-Websocket-Key"] = []string{b.key}
 	joinCookies(r.Header)
 	return r
+}
+
+// own undoes upgrade: it returns the client's own request as h has made it what r is,
+// with another path, host or fields.
+func (b *bridge) own(r *http.Request) *http.Request {
+	own, in := *r, b.r
+	own.Method, own.RequestURI, own.TLS = in.Method, in.RequestURI, in.TLS
+	own.Proto, own.ProtoMajor, own.ProtoMinor = in.Proto, in.ProtoMajor, in.ProtoMinor
+	own.Body, own.ContentLength, own.TransferEncoding, own.Trailer = in.Body, in.ContentLength, in.TransferEncoding, in.Trailer
+	u := *in.URL
+	u.Path, u.RawPath, u.RawQuery, u.ForceQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.ForceQuery
+	own.URL = &u
+	own.Header = r.Header.Clone()
+	for _, name := range [...]string{"Connection", "Upgrade", "Sec-Websocket-Key", ":protocol"} {
+		delete(own.Header, name)
+		if values, ok := in.Header[name]; ok {
+			own.Header[name] = values
+		}
+	}
+	return &own
 }
 
 // asUpgrade returns a copy of r that is a GET by HTTP/1.1 as a server knows it,

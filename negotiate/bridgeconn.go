@@ -3,6 +3,7 @@ package negotiate
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +70,7 @@ func newBridgeConn(b *bridge) *bridgeConn {
 }
 
 // Read reads from the stream. Before the handler has accepted the socket there
-// is nothing to read.
+// is nothing to read but that the client has gone.
 func (c *bridgeConn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
@@ -96,6 +97,7 @@ func (c *bridgeConn) InputEnded() bool {
 }
 
 func (c *bridgeConn) waitToRead() error {
+	gone := c.b.r.Context()
 	for {
 		c.mu.Lock()
 		limit, changed, closed := c.readLimit, c.limitChanged, c.closed
@@ -116,6 +118,9 @@ func (c *bridgeConn) waitToRead() error {
 		case <-c.decided:
 		case <-c.over:
 		case <-changed:
+		case <-gone.Done():
+			late.Stop()
+			return fmt.Errorf("negotiate: bridge: the request has ended: %w", context.Cause(gone))
 		case <-late.C:
 			if !limit.IsZero() {
 				return os.ErrDeadlineExceeded
@@ -137,7 +142,11 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 		if c.err != nil {
 			return 0, c.err
 		}
-		return c.stream.Write(p)
+		n, err := c.stream.Write(p)
+		if err != nil && c.isClosed() {
+			err = net.ErrClosed // and not the deadline that Close has set
+		}
+		return n, err
 	default:
 	}
 	c.answer = append(c.answer, p...)
@@ -147,6 +156,9 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if len(rest) > 0 { // the library's first frames, in one piece with its 101
+		if c.isClosed() {
+			return 0, net.ErrClosed // who closes waits for us, and not for the client
+		}
 		if _, err := c.stream.Write(rest); err != nil {
 			return 0, err
 		}
@@ -154,23 +166,35 @@ func (c *bridgeConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-var endOfHead = []byte("\r\n\r\n")
+// headLength returns how long the header of an answer is with the empty line behind
+// it, -1 if that has not come. Lines may end as http.ReadResponse lets them.
+func headLength(answer []byte) int {
+	for at := 0; ; {
+		end := bytes.IndexByte(answer[at:], '\n')
+		if end < 0 {
+			return -1
+		}
+		at += end + 1
+		switch next := answer[at:]; {
+		case bytes.HasPrefix(next, []byte("\r\n")):
+			return at + 2
+		case bytes.HasPrefix(next, []byte("\n")):
+			return at + 1
+		}
+	}
+}
 
 // readAnswer looks whether the answer is whole, and acts upon it if it is: atEnd
 // says that nothing follows. It returns what stands behind a 101.
 func (c *bridgeConn) readAnswer(atEnd bool) (rest []byte, err error) {
-	end := bytes.Index(c.answer, endOfHead)
-	if end < 0 {
-		switch {
-		case len(c.answer) > maxBridgedHead:
-			return nil, errBridgedHead
-		case atEnd && len(c.answer) > 0:
-			return nil, io.ErrUnexpectedEOF
-		}
+	head := headLength(c.answer)
+	switch {
+	case head < 0 && len(c.answer) > maxBridgedHead:
+		return nil, errBridgedHead
+	case head < 0 && atEnd && len(c.answer) > 0:
+		return nil, io.ErrUnexpectedEOF
+	case head < 0:
 		return nil, nil
-	}
-	if len(c.answer) > maxBridgedRefusal {
-		return nil, errBridgedRefusal
 	}
 	asked := &http.Request{Method: http.MethodGet}
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(c.answer)), asked)
@@ -179,11 +203,13 @@ func (c *bridgeConn) readAnswer(atEnd bool) (rest []byte, err error) {
 	}
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
-		rest = c.answer[end+len(endOfHead):]
+		rest = c.answer[head:]
 		c.answer = nil
 		return rest, c.accept(resp.Header)
 	case resp.StatusCode < 200:
 		return nil, errBridgedStatus
+	case len(c.answer) > maxBridgedRefusal:
+		return nil, errBridgedRefusal
 	case resp.ContentLength < 0 && resp.TransferEncoding == nil && !atEnd:
 		return nil, nil // content that only the end of the connection ends
 	}
@@ -263,11 +289,17 @@ func (c *bridgeConn) Close() error {
 	if c.err != nil {
 		return nil
 	}
+	return c.endAnswer(net.ErrClosed)
+}
+
+// endAnswer takes what was written for all of the answer. If that is nothing, later
+// calls get the error otherwise. c.writing is held, and nothing is decided.
+func (c *bridgeConn) endAnswer(otherwise error) error {
 	_, err := c.readAnswer(true)
 	if err != nil {
 		c.fail(err)
 	}
-	c.decide(nil, net.ErrClosed)
+	c.decide(nil, otherwise)
 	return err
 }
 
@@ -299,12 +331,17 @@ func (c *bridgeConn) fail(err error) {
 	c.decide(nil, err)
 }
 
-// abort ends the connection without order.
+// abort ends the connection without order. No answer is sent when it has returned.
 func (c *bridgeConn) abort() {
 	c.mu.Lock()
 	stream, closed := c.stream, c.closed
 	c.closed = true
 	c.mu.Unlock()
+	if stream == nil {
+		c.writing.Lock()
+		stream = c.stream // accepted at this very moment
+		c.writing.Unlock()
+	}
 	if stream != nil {
 		_ = stream.Abort()
 	}
@@ -313,12 +350,25 @@ func (c *bridgeConn) abort() {
 	}
 }
 
-// CloseWrite ends our direction, as a *net.TCPConn's does.
+// CloseWrite ends our direction, as a *net.TCPConn's does. Before the handler has
+// accepted the socket that is the end of a refusal.
 func (c *bridgeConn) CloseWrite() error {
 	if s := c.socket(); s != nil {
 		return s.CloseWrite()
 	}
-	return errBridgedFailed
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	switch {
+	case c.isClosed():
+		return net.ErrClosed
+	case c.stream != nil: // accepted at this very moment
+		return c.stream.CloseWrite()
+	case c.err == errBridgedFailed:
+		return nil
+	case c.err != nil:
+		return c.err
+	}
+	return c.endAnswer(errBridgedFailed)
 }
 
 // socket returns the stream, nil if there is none.

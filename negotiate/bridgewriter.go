@@ -23,7 +23,7 @@ type bridge struct {
 	r   *http.Request       // the client's
 	key string              // what the 101 has to answer
 
-	header   http.Header
+	header   http.Header // of w, as h makes it
 	status   int         // by WriteHeader; 0 before
 	snapshot http.Header // of header at WriteHeader(101)
 	refusing bool        // content goes to w
@@ -52,8 +52,18 @@ func (b *bridge) WriteHeader(status int) {
 	}
 	b.status = status
 	if status != http.StatusSwitchingProtocols {
+		b.dropFields()
 		b.refusing = b.refuse(status, b.header)
 	}
+}
+
+// dropFields takes from the client's header what h has taken from its own, which
+// began as the same.
+func (b *bridge) dropFields() {
+	maps.DeleteFunc(b.w.Header(), func(name string, _ []string) bool {
+		_, kept := b.header[name]
+		return !kept || name != http.CanonicalHeaderKey(name) // as which it is set
+	})
 }
 
 // refuse sends the head of a refusal, and says whether its content is to follow.
@@ -115,8 +125,11 @@ func (b *bridge) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(b.w).SetWriteDeadline(t)
 }
 
+// EnableFullDuplex does nothing: HTTP/2 and HTTP/3 are.
+func (b *bridge) EnableFullDuplex() error { return nil }
+
 // Hijack implements http.Hijacker. If the 101 has been written by WriteHeader it
-// is sent now.
+// is sent now. As with net/http, deadlines that were set for the response end.
 func (b *bridge) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch {
 	case b.conn != nil || b.native:
@@ -124,6 +137,8 @@ func (b *bridge) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case b.status != 0 && b.status != http.StatusSwitchingProtocols:
 		return nil, nil, errors.New("negotiate: the socket has been refused")
 	}
+	_ = b.SetReadDeadline(time.Time{}) // who cannot do this has none
+	_ = b.SetWriteDeadline(time.Time{})
 	b.conn = newBridgeConn(b)
 	if b.status == http.StatusSwitchingProtocols {
 		if err := b.conn.accept(b.snapshot); err != nil {
@@ -141,6 +156,9 @@ func (b *bridge) accept(h http.Header) (stream websocket.Stream, buffered []byte
 	accepting := &tunnel.Accepting{
 		Agree: func() (tunnel.Answer, *websocket.HandshakeError) {
 			if err == nil {
+				if b.status == http.StatusSwitchingProtocols {
+					clear(b.w.Header()) // the answer has all of it
+				}
 				return answer, nil
 			}
 			return answer, &websocket.HandshakeError{
@@ -194,8 +212,9 @@ func (b *bridge) abandon() {
 // has called: it returns what Accept is to use.
 func (b *bridge) goNative(r *http.Request) (http.ResponseWriter, *http.Request) {
 	b.native = true
+	b.dropFields()
 	maps.Copy(b.w.Header(), b.header)
-	return b.w, b.r.WithContext(r.Context())
+	return b.w, b.own(r)
 }
 
 // fail answers a client whose socket has come to nothing by the handler's fault.

@@ -213,7 +213,7 @@ func asksForSocket(r *http.Request) bool {
 func (p *ReverseProxy) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s := &proxied{p: p, in: r, began: time.Now()}
 	if b := bridgeOf(r); b != nil {
-		s.in = b.r.WithContext(r.Context())
+		s.in = b.own(r)
 	}
 	defer s.release()
 	accepting := &tunnel.Accepting{

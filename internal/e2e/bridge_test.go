@@ -2,12 +2,18 @@ package e2e
 
 import (
 	"bufio"
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +43,17 @@ func (tr transport) bridged() transport {
 func onBridges(t *testing.T, test func(t *testing.T, tr transport)) {
 	t.Helper()
 	on(t, bridged(), test)
+}
+
+// onBridgedServers runs a test on every transport that has something to bridge,
+// which the test's own handlers do.
+func onBridgedServers(t *testing.T, test func(t *testing.T, tr transport)) {
+	t.Helper()
+	for _, tr := range transports {
+		if tr.bootstrap != websocket.HTTP1 {
+			t.Run(tr.name, func(t *testing.T) { test(t, tr) })
+		}
+	}
 }
 
 // hijack is what a library of the old school does: it takes the connection.
@@ -175,6 +192,100 @@ func TestBridgeHandsOverTheStream(t *testing.T) {
 	}
 }
 
+// What stands behind a 101 in one piece with it is the stream's, however much it is
+// and however the 101's lines end.
+func TestBridgeKeepsWhatIsBehindTheAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines  *strings.Replacer
+		behind string
+	}{
+		"much":            {strings.NewReplacer(), string(random(1, 300_000))},
+		"line feeds":      {strings.NewReplacer("\r\n", "\n"), "early\r\n\r\nmore"},
+		"the last of two": {strings.NewReplacer("\r\n\r\n", "\r\n\n"), "early\r\n\r\nmore"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBridges(t, func(t *testing.T, tr transport) {
+				raw := tr.rawDial(t, tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					conn, _ := hijack(t, w)
+					defer conn.Close()
+					_, err := io.WriteString(conn, c.lines.Replace(switching(r))+c.behind)
+					assert.NoError(t, err)
+				})))
+				got, err := io.ReadAll(raw)
+				require.NoError(t, err)
+				assert.True(t, c.behind == string(got), "%d bytes", len(got))
+			})
+		})
+	}
+}
+
+// Hijack ends the deadlines that were set for the response, as net/http's does.
+func TestBridgeHijackEndsDeadlines(t *testing.T) {
+	onBridges(t, func(t *testing.T, tr transport) {
+		raw := tr.rawDial(t, tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			assert.NoError(t, rc.EnableFullDuplex())
+			assert.NoError(t, rc.SetReadDeadline(time.Now().Add(time.Millisecond)))
+			assert.NoError(t, rc.SetWriteDeadline(time.Now().Add(time.Millisecond)))
+			conn, _ := hijack(t, w)
+			defer conn.Close()
+			time.Sleep(5 * time.Millisecond)
+			_, err := io.WriteString(conn, switching(r))
+			assert.NoError(t, err)
+			_, err = io.ReadFull(conn, make([]byte, 1))
+			assert.NoError(t, err)
+		})))
+		_, err := raw.Write([]byte{1})
+		require.NoError(t, err)
+		_, err = io.ReadAll(raw)
+		require.NoError(t, err)
+	})
+}
+
+// A Read before the 101 ends when the client has gone.
+func TestBridgeConnReadEndsWithTheClient(t *testing.T) {
+	onBridges(t, func(t *testing.T, tr transport) {
+		ctx, cancel := context.WithCancel(soon(t))
+		ended := make(chan error, 1)
+		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _ := hijack(t, w)
+			defer conn.Close()
+			cancel()
+			assert.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+			_, err := conn.Read(make([]byte, 1))
+			ended <- err
+		}))
+		_, _, err := tr.tryDial(ctx, authority, nil)
+		require.ErrorIs(t, err, context.Canceled)
+		err = <-ended
+		require.Error(t, err)
+		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+}
+
+// Close ends a Write that the client blocks, and the client's stream.
+func TestBridgeConnCloseEndsABlockedWrite(t *testing.T) {
+	onBridges(t, func(t *testing.T, tr transport) {
+		const size = 50 << 20
+		closed := make(chan struct{})
+		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _ := hijack(t, w)
+			io.WriteString(conn, switching(r))
+			conn.Write(binary.BigEndian.AppendUint64([]byte{0x82, 127}, size)) // of a frame
+			blocked := begin(func() error { _, err := conn.Write(make([]byte, size)); return err })
+			time.Sleep(20 * time.Millisecond)
+			assert.NoError(t, conn.Close())
+			assert.ErrorIs(t, <-blocked, net.ErrClosed)
+			close(closed)
+		}))
+		c, _, err := tr.tryDial(soon(t), authority, &websocket.DialOptions{Limits: websocket.Limits{Message: size}})
+		require.NoError(t, err)
+		<-closed
+		_, _, err = c.Read(soon(t))
+		wantEnd(t, err, websocket.StatusAbnormalClosure, true)
+	})
+}
+
 // Deadlines of the hijacked connection may pass and be moved, before the 101 and
 // after it.
 func TestBridgeConnDeadlines(t *testing.T) {
@@ -231,6 +342,13 @@ func TestBridgePassesRefusals(t *testing.T) {
 			conn.Close()
 		}
 	}
+	halfClosed := func(w http.ResponseWriter, r *http.Request) {
+		conn, _ := hijack(t, w)
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\ntry later")
+		assert.NoError(t, conn.(interface{ CloseWrite() error }).CloseWrite())
+		io.Copy(io.Discard, conn) // until the client has read it
+	}
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
 		status  int
@@ -245,6 +363,8 @@ func TestBridgePassesRefusals(t *testing.T) {
 		"101 and no more":    {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(101) }, 500, ""},
 		"raw with length":    {raw("HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\nWWW-Authenticate: Basic\r\n\r\nwho"), 401, "who"},
 		"raw to the end":     {raw("HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\ntry later"), 503, "try later"},
+		"raw, half closed":   {halfClosed, 503, "try later"},
+		"raw, line feeds":    {raw("HTTP/1.1 401 Unauthorized\nContent-Length: 3\nWWW-Authenticate: Basic\n\nwho"), 401, "who"},
 		"raw in chunks":      {raw("HTTP/1.1 418 Tea\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntea\r\n0\r\n\r\n"), 418, "tea"},
 		"raw 200":            {raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 501, ""},
 		"raw and cut":        {raw("HTTP/1.1 403 Forb"), 500, ""},
@@ -307,6 +427,123 @@ func TestBridgeFailsClosed(t *testing.T) {
 	})
 }
 
+// What a handler that panics has left to another goroutine is over when the client's
+// ResponseWriter is.
+func TestBridgePanicWaitsForTheAnswer(t *testing.T) {
+	onBridgedServers(t, func(t *testing.T, tr transport) {
+		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			slow := &slowHeader{ResponseWriter: w, called: make(chan bool, 1)}
+			defer func() { assert.False(t, slow.busy.Load(), "the ResponseWriter is in use") }()
+			negotiate.Bridge(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conn, _ := hijack(t, w)
+				answer := switching(r)
+				slow.armed.Store(true)
+				go func() { // ends with the answer
+					io.WriteString(conn, answer)
+					conn.Close()
+				}()
+				<-slow.called
+				panic(http.ErrAbortHandler)
+			})).ServeHTTP(slow, r)
+		}))
+		c, _, err := tr.tryDial(soon(t), authority, nil)
+		if err == nil {
+			_, _, err = c.Read(soon(t))
+		}
+		require.Error(t, err)
+	})
+}
+
+// A slowHeader is a ResponseWriter whose Header takes its time once, when armed.
+type slowHeader struct {
+	http.ResponseWriter
+	armed, busy atomic.Bool
+	called      chan bool
+}
+
+func (s *slowHeader) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s *slowHeader) Header() http.Header {
+	if s.armed.Swap(false) {
+		s.busy.Store(true)
+		s.called <- true
+		time.Sleep(20 * time.Millisecond)
+		s.busy.Store(false)
+	}
+	return s.ResponseWriter.Header()
+}
+
+// Fields that were set in front of the Bridge are in the handler's hands, as over
+// HTTP/1.1.
+func TestBridgeKeepsFieldsThatWereSetBefore(t *testing.T) {
+	type answer = func(t *testing.T, w http.ResponseWriter, r *http.Request)
+	for name, end := range map[string]answer{
+		"refused": func(_ *testing.T, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"by WriteHeader": func(t *testing.T, w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Sec-WebSocket-Accept", handshake.AcceptKey(r.Header.Get("Sec-WebSocket-Key")))
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, _ := hijack(t, w)
+			_, _ = conn.Read(make([]byte, 1))
+			conn.Close()
+		},
+		"native": func(t *testing.T, w http.ResponseWriter, r *http.Request) {
+			c, err := negotiate.Accept(w, r, nil)
+			if assert.NoError(t, err) {
+				echo(c)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, tr := range transports {
+				t.Run(tr.name, func(t *testing.T) {
+					h := negotiate.Bridge(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Add("Set-Cookie", "inner=2")
+						w.Header().Set("X-Changed", "inner")
+						w.Header().Del("X-Removed")
+						end(t, w, r)
+					}))
+					authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Add("Set-Cookie", "outer=1")
+						w.Header().Set("X-Changed", "outer")
+						w.Header().Set("X-Removed", "outer")
+						h.ServeHTTP(w, r)
+					}))
+					c, resp, err := tr.tryDial(soon(t), authority, nil)
+					var he *websocket.HandshakeError
+					var got http.Header
+					if errors.As(err, &he) {
+						got = he.Header
+					} else {
+						require.NoError(t, err)
+						got = resp.Header
+						require.NoError(t, c.CloseNow())
+					}
+					assert.Equal(t, []string{"outer=1", "inner=2"}, got["Set-Cookie"])
+					assert.Equal(t, []string{"inner"}, got["X-Changed"])
+					assert.Empty(t, got["X-Removed"])
+				})
+			}
+		})
+	}
+}
+
+// A handshake that the handler accepts with a library of its own is no refusal.
+func TestBridgeIsNotObserved(t *testing.T) {
+	onBridgedServers(t, func(t *testing.T, tr transport) {
+		rep := newReporter()
+		raw := tr.rawDial(t, tr.listen(t, negotiate.Observe(negotiate.Bridge(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _ := hijack(t, w)
+			io.WriteString(conn, switching(r))
+			assert.NoError(t, conn.Close())
+		})), rep.observer())))
+		_, err := io.ReadAll(raw)
+		require.NoError(t, err)
+		assert.Empty(t, rep.events)
+	})
+}
+
 // Requests that are no handshake, and handshakes that break a rule, do not become
 // upgrades.
 func TestBridgeLeavesOtherRequestsAlone(t *testing.T) {
@@ -344,4 +581,51 @@ func TestAcceptInsideABridgeIsNative(t *testing.T) {
 		wantMessage(t, c, websocket.MessageText, []byte("native"))
 		require.NoError(t, c.Close(soon(t), 1000, ""))
 	})
+}
+
+// What middleware inside a Bridge has made of the request is what a handler of this
+// module sees, as over HTTP/1.1.
+func TestNativeInsideABridgeIsTheRewrittenRequest(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			seen := make(chan *http.Request, 1)
+			backend := transportNamed("h1").listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				seen <- r
+				w.WriteHeader(http.StatusForbidden)
+			}))
+			p := &negotiate.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
+				pr.SetURL(&url.URL{Scheme: "http", Host: backend})
+			}}
+			authority := tr.listen(t, negotiate.Bridge(http.StripPrefix("/socket", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Del("X-Removed")
+				r.Header.Set("X-Set", "by middleware")
+				r.Host = "public.example"
+				if r.Header["X-Proxy"] != nil {
+					p.ServeHTTP(w, r)
+					return
+				}
+				c, err := negotiate.Accept(w, r, nil)
+				if assert.NoError(t, err, "the origin is that of r.Host") {
+					assert.NoError(t, c.CloseNow())
+				}
+			}))))
+			o := &websocket.DialOptions{Header: http.Header{
+				"X-Removed": {"by the client"}, "Origin": {strings.Replace(tr.origin(authority), authority, "public.example", 1)},
+			}}
+
+			c, _, err := tr.tryDial(soon(t), authority, o)
+			require.NoError(t, err)
+			require.NoError(t, c.CloseNow())
+
+			o.Header["X-Proxy"] = []string{"please"}
+			_, _, err = tr.tryDial(soon(t), authority, o)
+			var he *websocket.HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Equal(t, http.StatusForbidden, he.Status)
+			r := <-seen
+			assert.Equal(t, "/?a=b", r.RequestURI)
+			assert.Empty(t, r.Header["X-Removed"])
+			assert.Equal(t, "by middleware", r.Header.Get("X-Set"))
+		})
+	}
 }

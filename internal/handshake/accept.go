@@ -131,8 +131,12 @@ func AcceptHeader(h http.Header, r *http.Request, a Agreement, o *websocket.Acce
 // behind it, because what follows on it may have been meant as frames
 // (RFC 9931).
 func Refuse(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
+	t := tunnel.AcceptingOf(r.Context())
+	if t != nil && e == t.Undecided {
+		return
+	}
 	observe.Refused(r.Context(), r.ProtoMajor, e)
-	if t := tunnel.AcceptingOf(r.Context()); t != nil && t.Refuse != nil && t.Refuse(w, e) {
+	if t != nil && t.Refuse != nil && t.Refuse(w, e) {
 		return
 	}
 	h := w.Header()

@@ -27,6 +27,10 @@ type Accepting struct {
 	// for what is negotiated. The error is the refusal.
 	Agree func() (Answer, *websocket.HandshakeError)
 
+	// Undecided, if not nil, is what Agree returns to end the call without a
+	// decision: it is no refusal, and neither written nor reported.
+	Undecided *websocket.HandshakeError
+
 	// Refuse, if not nil, is asked to write a refusal. If it returns false, the
 	// refusal is written as usual.
 	Refuse func(w http.ResponseWriter, e *websocket.HandshakeError) bool
