@@ -229,8 +229,11 @@ func TestBridgeHijackEndsDeadlines(t *testing.T) {
 			assert.NoError(t, rc.SetWriteDeadline(time.Now().Add(time.Millisecond)))
 			conn, _ := hijack(t, w)
 			defer conn.Close()
-			time.Sleep(5 * time.Millisecond)
-			_, err := io.WriteString(conn, switching(r))
+			assert.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
+			_, err := conn.Read(make([]byte, 1))
+			assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			assert.NoError(t, conn.SetReadDeadline(time.Time{}))
+			_, err = io.WriteString(conn, switching(r))
 			assert.NoError(t, err)
 			_, err = io.ReadFull(conn, make([]byte, 1))
 			assert.NoError(t, err)
@@ -267,21 +270,26 @@ func TestBridgeConnReadEndsWithTheClient(t *testing.T) {
 func TestBridgeConnCloseEndsABlockedWrite(t *testing.T) {
 	onBridges(t, func(t *testing.T, tr transport) {
 		const size = 50 << 20
-		closed := make(chan struct{})
+		begun, closed := make(chan struct{}), make(chan struct{})
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _ := hijack(t, w)
 			io.WriteString(conn, switching(r))
 			conn.Write(binary.BigEndian.AppendUint64([]byte{0x82, 127}, size)) // of a frame
 			blocked := begin(func() error { _, err := conn.Write(make([]byte, size)); return err })
-			time.Sleep(20 * time.Millisecond)
+			<-begun
 			assert.NoError(t, conn.Close())
 			assert.ErrorIs(t, <-blocked, net.ErrClosed)
 			close(closed)
 		}))
 		c, _, err := tr.tryDial(soon(t), authority, &websocket.DialOptions{Limits: websocket.Limits{Message: size}})
 		require.NoError(t, err)
+		_, message, err := c.Reader(soon(t))
+		require.NoError(t, err)
+		_, err = io.ReadFull(message, make([]byte, 1))
+		require.NoError(t, err)
+		close(begun)
 		<-closed
-		_, _, err = c.Read(soon(t))
+		_, err = io.Copy(io.Discard, message)
 		wantEnd(t, err, websocket.StatusAbnormalClosure, true)
 	})
 }
@@ -432,8 +440,11 @@ func TestBridgeFailsClosed(t *testing.T) {
 func TestBridgePanicWaitsForTheAnswer(t *testing.T) {
 	onBridgedServers(t, func(t *testing.T, tr transport) {
 		authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			slow := &slowHeader{ResponseWriter: w, called: make(chan bool, 1)}
-			defer func() { assert.False(t, slow.busy.Load(), "the ResponseWriter is in use") }()
+			slow := &slowHeader{ResponseWriter: w, called: make(chan bool, 1), over: make(chan bool)}
+			defer func() {
+				assert.False(t, slow.busy.Load(), "the ResponseWriter is in use")
+				close(slow.over)
+			}()
 			negotiate.Bridge(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				conn, _ := hijack(t, w)
 				answer := switching(r)
@@ -459,6 +470,7 @@ type slowHeader struct {
 	http.ResponseWriter
 	armed, busy atomic.Bool
 	called      chan bool
+	over        chan bool // closed when nobody may use it any more
 }
 
 func (s *slowHeader) Unwrap() http.ResponseWriter { return s.ResponseWriter }
@@ -467,7 +479,10 @@ func (s *slowHeader) Header() http.Header {
 	if s.armed.Swap(false) {
 		s.busy.Store(true)
 		s.called <- true
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-s.over:
+		case <-time.After(20 * time.Millisecond):
+		}
 		s.busy.Store(false)
 	}
 	return s.ResponseWriter.Header()
