@@ -105,8 +105,9 @@ type ReverseProxy struct {
 	IdleTimeout time.Duration
 
 	// StallTimeout is how long one side may take nothing while the other has
-	// something for it; one that does not take 64 KiB in that time may be found to
-	// take nothing. Zero: 1 min. Negative: for ever.
+	// something for it; one that does not take 64 KiB in that time, or 256 KiB if it
+	// took much just before, may be found to take nothing. Zero: 1 min. Negative: for
+	// ever.
 	StallTimeout time.Duration
 
 	// CloseTimeout bounds the end of a socket, from the first sign of it on one

@@ -79,8 +79,8 @@ func newJoint(p *ReverseProxy, front, back websocket.Stream, early, first []byte
 	}
 	stall := orDefault(p.StallTimeout, defaultStall)
 	j.changed.L = &j.mu
-	j.up = pump{from: front, to: back, pending: early, stall: stall}
-	j.down = pump{from: back, to: front, pending: first, stall: stall}
+	j.up = pump{from: front, to: back, pending: early, stall: stall, piece: pieceLeast}
+	j.down = pump{from: back, to: front, pending: first, stall: stall, piece: pieceLeast}
 	return j
 }
 

@@ -17,6 +17,7 @@ type pump struct {
 	from, to websocket.Stream
 	pending  []byte // to be passed on before anything is read
 	stall    time.Duration
+	piece    int // what is written at once
 	frames   frames
 	own      bool // the Close frame was not the peer's but ours
 
@@ -128,10 +129,11 @@ func (j *joint) drain(p *pump) error {
 	}
 }
 
-// pieceMost is how many bytes are written at once. A write that its deadline cuts
-// cannot be continued on every stream, so that each has the whole time: a large
-// buffer's one write would end peers that do take something, but slowly.
-const pieceMost = 64 << 10
+// pieceLeast is how many bytes are written at once at first, and as long as that takes
+// more than a little of the time for a peer that takes nothing: a write that its deadline
+// cuts cannot be continued on every stream, so that a large buffer's one write would end
+// peers that do take something, but slowly. Others get twice as much each time.
+const pieceLeast = 64 << 10
 
 // write writes b, each piece of it within the time for a peer that takes nothing.
 func (j *joint) write(p *pump, b []byte) (n int, err error) {
@@ -139,13 +141,21 @@ func (j *joint) write(p *pump, b []byte) (n int, err error) {
 	p.writes++
 	j.mu.Unlock()
 	for n < len(b) && err == nil {
-		if err = j.arm(p); err != nil {
+		begun := time.Now()
+		if err = j.arm(p, begun); err != nil {
 			break
 		}
 		var taken int
-		taken, err = p.to.Write(b[n:min(n+pieceMost, len(b))])
+		taken, err = p.to.Write(b[n:min(n+p.piece, len(b))])
 		n += taken
-		j.moved.Store(int64(time.Since(j.start)))
+		ended := time.Now()
+		j.moved.Store(int64(ended.Sub(j.start)))
+		switch {
+		case p.stall > 0 && ended.Sub(begun) > p.stall/64:
+			p.piece = pieceLeast
+		case taken == p.piece:
+			p.piece = min(2*p.piece, largeBuffer)
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -159,11 +169,10 @@ func (j *joint) write(p *pump, b []byte) (n int, err error) {
 }
 
 // arm sets the deadline for writing, now and then, not with each write.
-func (j *joint) arm(p *pump) error {
+func (j *joint) arm(p *pump, now time.Time) error {
 	if p.stall <= 0 {
 		return nil
 	}
-	now := time.Now()
 	j.mu.Lock()
 	due := now.Sub(p.armed) > p.stall/4
 	if due {
