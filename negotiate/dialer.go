@@ -15,6 +15,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/internal/observe"
+	"github.com/wsmux/websocket/internal/tunnel"
 )
 
 // An HTTP3Dialer sends requests and opens sockets over HTTP/3.
@@ -81,13 +82,14 @@ type Dialer struct {
 
 	// Jar gives the cookies for sockets and takes those of the answers, refusals
 	// included. For ordinary requests that is http.Client's business, which may
-	// share the Jar. Nil: no cookies but those in DialOptions.Header.
+	// share the Jar. Nil: no cookies but those in DialOptions.Header. A ReverseProxy
+	// does without: its clients' cookies are their own.
 	Jar http.CookieJar
 
 	// Redirects is how many redirects Dial follows. From wss it goes to wss
 	// only. To another origin nothing of DialOptions.Header goes along but
 	// User-Agent, Accept-Language and Origin, and no userinfo. Zero: none, a
-	// redirect is a refusal.
+	// redirect is a refusal, as it always is under a ReverseProxy.
 	Redirects int
 
 	// HTTP2Limits bounds what a server can make an HTTP/2 connection hold, do or
@@ -148,11 +150,20 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, o *websocket.DialOptio
 	if err != nil {
 		return nil, nil, err
 	}
-	for left := d.Redirects; ; left-- {
+	left, jar := d.Redirects, d.Jar
+	if tunnel.DialingOf(ctx) != nil {
+		left, jar = 0, nil // a ReverseProxy's clients have cookies and redirects of their own
+	}
+	for ; ; left-- {
 		if d.isClosed() {
 			return nil, nil, errClosed
 		}
-		c, resp, err := d.dialOrigin(ctx, t, o, avoid)
+		c, resp, err := d.dialOrigin(ctx, t, withCookies(o, jar, t), avoid)
+		if jar != nil && resp != nil {
+			if cookies := resp.Cookies(); len(cookies) > 0 {
+				jar.SetCookies(t.url, cookies)
+			}
+		}
 		if err == nil || left <= 0 {
 			return c, resp, err
 		}
@@ -166,18 +177,13 @@ func (d *Dialer) dial(ctx context.Context, rawURL string, o *websocket.DialOptio
 
 // dialOrigin is dial for one URL.
 func (d *Dialer) dialOrigin(ctx context.Context, t target, o *websocket.DialOptions, avoid websocket.Bootstrap) (*websocket.Conn, *http.Response, error) {
-	a := &approach{d: d, t: t, org: d.origin(t.origin), o: withCookies(o, d.Jar, t), socket: true}
+	a := &approach{d: d, t: t, org: d.origin(t.origin), o: o, socket: true}
 	a.own = o.TLSClientConfig != nil || o.DialContext != nil
 	if d.Observer != nil {
 		ctx = observe.Dialing(ctx, d.Observer.hooks())
 	}
 	c, resp, err := a.open(ctx, avoid)
 	d.Observer.dialled(ctx, a.attempts)
-	if d.Jar != nil && resp != nil {
-		if cookies := resp.Cookies(); len(cookies) > 0 {
-			d.Jar.SetCookies(t.url, cookies)
-		}
-	}
 	return c, resp, err
 }
 

@@ -80,11 +80,11 @@ func (s *proxied) refuse(w http.ResponseWriter, e *websocket.HandshakeError) boo
 	if s.answer != error(e) {
 		return false
 	}
-	h := w.Header()
-	copyEndToEnd(h, e.Header)
-	for name := range h {
-		if strings.HasPrefix(name, "Sec-Websocket-") && name != "Sec-Websocket-Version" {
-			delete(h, name)
+	passed, h := make(http.Header), w.Header()
+	copyEndToEnd(passed, e.Header)
+	for name, values := range passed {
+		if !strings.HasPrefix(name, "Sec-Websocket-") || name == "Sec-Websocket-Version" {
+			h[name] = append(h[name], values...) // beside what was set in front of the proxy
 		}
 	}
 	if s.in.ProtoMajor == 1 {

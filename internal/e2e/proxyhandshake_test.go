@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -413,4 +414,35 @@ func TestProxyOffersNothingInvalid(t *testing.T) {
 		assert.Equal(t, http.StatusBadGateway, resp.StatusCode)
 		assert.Empty(t, arrived)
 	}
+}
+
+// A proxy's Dialer keeps no client's cookies and gives none to another, and follows no
+// redirects: what the backend says is said to the client. It comes beside what was set
+// in front of the proxy.
+func TestProxyKeepsNoClientsCookies(t *testing.T) {
+	wstest.NoLeaks(t)
+	tr := transportNamed("h1")
+	var arrived []string
+	target := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived = append(arrived, r.Header.Get("Cookie"))
+		w.Header().Set("Set-Cookie", "session=1")
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	}))
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	dialer := newDialer(t, websocket.HTTP1)
+	dialer.Jar, dialer.Redirects = jar, 3
+	p := reverseProxy(dialer, tr, target)
+	authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Set-Cookie", "front=1")
+		p.ServeHTTP(w, r)
+	}))
+	for range 2 {
+		_, _, err := tr.tryDial(soon(t), authority, nil)
+		var he *websocket.HandshakeError
+		require.ErrorAs(t, err, &he)
+		assert.Equal(t, http.StatusTemporaryRedirect, he.Status)
+		assert.Equal(t, []string{"front=1", "session=1"}, he.Header["Set-Cookie"])
+	}
+	assert.Equal(t, []string{"", ""}, arrived)
 }
