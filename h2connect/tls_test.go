@@ -108,4 +108,5 @@ func TestH2_31ClientNeedsALPNAndTLS12AndNeverRenegotiates(t *testing.T) {
 	assert.Contains(t, hello.SupportedProtos, "h2")
 	assert.Equal(t, tls.RenegotiateNever, clientTLS(config, "localhost").Renegotiation, "RFC 9113 §9.2.1")
 	assert.GreaterOrEqual(t, slices.Min(hello.SupportedVersions), uint16(tls.VersionTLS12))
+	assert.Equal(t, "fe80::1", clientTLS(nil, "fe80::1%lo").ServerName, "without a zone")
 }

@@ -324,7 +324,7 @@ func clientTLS(config *tls.Config, host string) *tls.Config {
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.Renegotiation = tls.RenegotiateNever // RFC 9113 §9.2.1
 	if config.ServerName == "" {
-		config.ServerName = host
+		config.ServerName, _, _ = strings.Cut(host, "%") // without an IPv6 zone
 	}
 	return config
 }

@@ -71,4 +71,11 @@ func TestConnectionToAnAlternative(t *testing.T) {
 	tr = newTransport(t)
 	c = goDial(altsvc.With(soon(t), net.JoinHostPort("127.0.0.1", port)), tr, "other.example", nil)
 	require.ErrorContains(t, wantFailure(t, c).err, "other.example", "the certificate is not the origin's")
+
+	tr = newTransport(t) // the zone of an address is in neither
+	c = goDial(altsvc.With(soon(t), net.JoinHostPort("127.0.0.1", port)), tr, "[::1%25lo]:1", nil)
+	str, fields = s.accept(socketSettings()).acceptStream()
+	assert.Contains(t, strings.Join(fields, "\n"), "[::1]:1")
+	str.send(headersFrame(":status: 200"))
+	wantSocket(t, c)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -61,7 +62,7 @@ func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Conf
 	tlsConf = tlsConf.Clone()
 	tlsConf.NextProtos = []string{http3.NextProtoH3}
 	if tlsConf.ServerName == "" {
-		tlsConf.ServerName = name
+		tlsConf.ServerName, _, _ = strings.Cut(name, "%") // without an IPv6 zone
 	}
 	conf := quicConfig(t.QUICConfig)
 	// "Clients MUST treat receipt of a server-initiated bidirectional stream

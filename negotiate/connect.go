@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wsmux/websocket"
 )
@@ -86,9 +87,16 @@ func (d *Dialer) tlsConfig(host string, protocols ...string) *tls.Config {
 		config.Renegotiation = tls.RenegotiateNever // RFC 9113 §9.2.1
 	}
 	if config.ServerName == "" {
-		config.ServerName = host
+		config.ServerName = serverName(host)
 	}
 	return config
+}
+
+// serverName returns what a certificate has to be for at host, which may have an
+// IPv6 zone.
+func serverName(host string) string {
+	name, _, _ := strings.Cut(host, "%")
+	return name
 }
 
 func handshakeTLS(ctx context.Context, tc *tls.Conn, trace *httptrace.ClientTrace) error {

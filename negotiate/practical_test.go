@@ -393,3 +393,27 @@ func TestContextOfADialerThatWaits(t *testing.T) {
 	var failed *negotiate.DialError
 	require.ErrorAs(t, err, &failed)
 }
+
+// The zone of an IPv6 address is no part of what a certificate is for.
+func TestZoneIsNotInTheServersName(t *testing.T) {
+	onBoth(t, func(t *testing.T, b websocket.Bootstrap) {
+		s := start(t, &negotiate.Server{}, true)
+		d := &negotiate.Dialer{
+			TLSClientConfig: s.client, HTTP2Limits: hasty, Policy: negotiate.Only(b),
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				assert.Equal(t, "[::1%lo]:443", addr)
+				return new(net.Dialer).DialContext(ctx, network, s.addr)
+			},
+		}
+		defer d.Close()
+		c, _, err := d.Dial(t.Context(), "wss://[::1%25lo]/ws", nil)
+		require.NoError(t, err)
+		echo(t, c)
+		require.NoError(t, c.CloseNow())
+		c, _, err = d.Dial(t.Context(), "wss://[::1%25lo]/ws", &websocket.DialOptions{TLSClientConfig: s.client})
+		require.NoError(t, err)
+		echo(t, c)
+		require.NoError(t, c.CloseNow())
+		get(t, d, "GET", "https://[::1%25lo]/", "")
+	})
+}

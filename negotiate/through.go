@@ -154,7 +154,7 @@ func (d *Dialer) dialTunnel(ctx context.Context, via *url.URL, addr string, dial
 	}
 	if via.Scheme == "https" {
 		config := d.tlsConfig("", "http/1.1")
-		config.ServerName = via.Hostname() // a name in TLSClientConfig is the target's
+		config.ServerName = serverName(via.Hostname()) // a name in TLSClientConfig is the target's
 		tc := tls.Client(nc, config)
 		if err := handshakeTLS(ctx, tc, nil); err != nil {
 			nc.Close()
