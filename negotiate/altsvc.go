@@ -49,6 +49,7 @@ func parseAltSvc(h http.Header, addr string, now time.Time) (alternative, bool) 
 	}
 	var found alternative
 	s := altScanner{rest: value}
+	s.empties()
 	for {
 		alt, protocol, ok := s.service()
 		if !ok {
@@ -60,10 +61,7 @@ func parseAltSvc(h http.Header, addr string, now time.Time) (alternative, bool) 
 		if next := s.delimiter(); next != ',' && next != 0 {
 			return alternative{}, false
 		}
-		for s.delimiter() == ',' { // empty elements included (RFC 9110 §5.6.1.2)
-			s.take(',')
-		}
-		if s.delimiter() == 0 {
+		if s.empties(); s.rest == "" {
 			return found, true
 		}
 	}
@@ -141,6 +139,13 @@ func (s *altScanner) service() (alt service, protocol string, ok bool) {
 		}
 	}
 	return alt, protocol, true
+}
+
+// empties skips commas, those of empty elements included (RFC 9110 §5.6.1.2).
+func (s *altScanner) empties() {
+	for s.delimiter() == ',' {
+		s.take(',')
+	}
 }
 
 // delimiter skips spaces and returns what stands behind them, 0 at the end.

@@ -35,6 +35,8 @@ func TestAltSvcIsReadAsRFC7838WritesIt(t *testing.T) {
 		{value: `h3="Alt.example.net:8443"; unknown=thing; other="q\"uoted, ;"`, want: alternative{"alt.example.net:8443", in(24 * time.Hour), false}, ok: true},
 		{value: `h2="a.example:1", h3=":1"; ma=1, h3=":2"`, want: alternative{"example.com:1", in(time.Second), false}, ok: true},
 		{value: ` h2=":1" ,, h3=":2",`, want: alternative{"example.com:2", in(24 * time.Hour), false}, ok: true},
+		{value: `, ,h3=":2"`, want: alternative{"example.com:2", in(24 * time.Hour), false}, ok: true},
+		{value: `,`},
 		{value: `h3="[::1]:443"`, want: alternative{"[::1]:443", in(24 * time.Hour), false}, ok: true},
 		{value: `h2=":443"`, want: none, ok: true}, // replaces what was known
 		{value: `h3-29=":443"`, want: none, ok: true},

@@ -46,6 +46,7 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 	if i := slices.Index(order, avoid); i >= 0 {
 		order = append(slices.Delete(order, i, i+1), avoid)
 	}
+	var refusing *http.Response
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
 			if ctx.Err() != nil {
@@ -56,8 +57,8 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 		start := time.Now()
 		a.last = i == len(order)-1
 		c, resp, err := a.openBy(ctx, b)
-		a.org.hear(a.t, resp)
 		a.note(b, start, err)
+		a.org.hear(a.t, resp)
 		if err == nil {
 			if a.slow != nil && b == websocket.HTTP1 {
 				a.org.remember(&a.org.noSockets, a.slow)
@@ -65,11 +66,14 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 			noteAttempts(resp, a.attempts)
 			return c, resp, nil
 		}
+		if resp != nil {
+			refusing = resp
+		}
 		if ctx.Err() != nil || !a.goesOn(b, err) {
-			return nil, resp, a.failed()
+			break
 		}
 	}
-	return nil, nil, a.failed()
+	return nil, refusing, a.failed()
 }
 
 func (a *approach) failed() error {
@@ -156,7 +160,7 @@ func (a *approach) begin(ctx context.Context, b websocket.Bootstrap, rest []webs
 		a.note(b, start, context.Cause(ctx))
 		return false
 	}
-	if winner == 1 && errors.Is(errs[0], context.Canceled) {
+	if winner == 1 && (errs[0] == nil || errors.Is(errs[0], context.Canceled)) {
 		errs[0] = errSlower
 	}
 	if errors.Is(errs[0], errNoSockets) {

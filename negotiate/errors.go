@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -66,6 +67,21 @@ func (e *DialError) Unwrap() []error {
 		}
 	}
 	return errs
+}
+
+// refusalOf returns the server's refusal that err is or wraps, nil for none. Of a
+// dial's attempts the last one counts: those before were not answered by the server,
+// though a stream that was rejected is a refusal too.
+func refusalOf(err error) *websocket.HandshakeError {
+	var dial *DialError
+	if errors.As(err, &dial) && len(dial.Attempts) > 0 {
+		err = dial.Attempts[len(dial.Attempts)-1].Err
+	}
+	var refused *websocket.HandshakeError
+	if !errors.As(err, &refused) || !refused.Remote {
+		return nil
+	}
+	return refused
 }
 
 type attemptsKey struct{}

@@ -137,9 +137,14 @@ func (o *origin) lacksSockets() error {
 }
 
 // hear takes what a response says of alternative services. Only one over TLS is
-// believed: the others anybody on the way could have written.
+// believed: the others anybody on the way could have written. And:
+//
+//	"An Alt-Svc header field in a 421 (Misdirected Request) response MUST be
+//	ignored."
+//
+// https://www.rfc-editor.org/rfc/rfc7838#section-6
 func (o *origin) hear(t target, resp *http.Response) {
-	if resp == nil || !t.secure {
+	if resp == nil || !t.secure || resp.StatusCode == http.StatusMisdirectedRequest {
 		return
 	}
 	alt, ok := parseAltSvc(resp.Header, t.addr, time.Now())

@@ -86,6 +86,9 @@ func TestDialerCarriesCookiesAndCredentials(t *testing.T) {
 		assert.Equal(t, "own=0; refused=1", h.Get("Cookie"))
 		assert.Equal(t, "Basic dXNlcjpwYXNz", h.Get("Authorization"))
 		assert.Equal(t, http.Header{"Cookie": {"own=0"}}, o.Header, "the options are the caller's")
+		o.Header = http.Header{"Cookie": {"own=0", "two=1"}, "cookie": {"three=2"}}
+		dialOnce(t, d, "wss://"+s.addr+"/ws", o)
+		assert.ElementsMatch(t, []string{"own=0", "two=1", "three=2", "refused=1", "accepted=2"}, strings.Split(strings.Join((<-seen)["Cookie"], "; "), "; "))
 		dialOnce(t, d, "wss://"+s.addr+"/ws", nil)
 		h = <-seen
 		assert.ElementsMatch(t, []string{"refused=1", "accepted=2"}, strings.Split(h.Get("Cookie"), "; "))

@@ -176,8 +176,8 @@ func (s *series) worthAnother(err error) bool {
 	if !errors.As(err, new(*DialError)) {
 		return false // the arguments are at fault, or the Dialer is closed
 	}
-	var refused *websocket.HandshakeError
-	if !errors.As(err, &refused) || !refused.Remote || refused.Status < 400 || refused.Status > 499 {
+	refused := refusalOf(err)
+	if refused == nil || refused.Status < 400 || refused.Status > 499 {
 		return true
 	}
 	switch refused.Status {
@@ -200,8 +200,8 @@ func (s *series) wait(err error) time.Duration {
 // retryAfter returns how long a refusal wants its receiver to wait (RFC 9110
 // §10.2.3), 0 if it does not say.
 func retryAfter(err error, now time.Time) time.Duration {
-	var refused *websocket.HandshakeError
-	if !errors.As(err, &refused) || !refused.Remote {
+	refused := refusalOf(err)
+	if refused == nil {
 		return 0
 	}
 	value := refused.Header.Get("Retry-After")

@@ -2,7 +2,6 @@ package negotiate
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,10 +19,12 @@ func withCookies(o *websocket.DialOptions, jar http.CookieJar, t target) *websoc
 		return o
 	}
 	with := *o
-	req := http.Request{Header: o.Header.Clone()}
-	if req.Header == nil {
-		req.Header = make(http.Header)
+	req := http.Request{Header: make(http.Header, len(o.Header)+1)}
+	for name, values := range o.Header {
+		name = http.CanonicalHeaderKey(name)
+		req.Header[name] = append(req.Header[name], values...)
 	}
+	joinCookies(req.Header) // AddCookie keeps the first field only
 	for _, c := range cookies {
 		req.AddCookie(c)
 	}
@@ -39,8 +40,8 @@ var carried = []string{"User-Agent", "Accept-Language", "Origin"}
 // there; false if it does not, or not to where it may go. From TLS the way leads
 // to TLS only: "wss" promises it.
 func redirected(ctx context.Context, from target, o *websocket.DialOptions, resp *http.Response, err error) (target, *websocket.DialOptions, bool) {
-	var refused *websocket.HandshakeError
-	if resp == nil || !errors.As(err, &refused) || !refused.Remote || refused.Status != resp.StatusCode {
+	refused := refusalOf(err)
+	if resp == nil || refused == nil || refused.Status != resp.StatusCode {
 		return target{}, nil, false
 	}
 	switch refused.Status {
