@@ -99,8 +99,12 @@ func hijack(w http.ResponseWriter) (conn net.Conn, buffered []byte, e *websocket
 			Err:    err,
 		}
 	}
-	if err != nil { // it has been hijacked before
-		return nil, nil, &websocket.HandshakeError{Reason: "the connection cannot be taken over", Err: err}
+	if err != nil {
+		e := &websocket.HandshakeError{Reason: "the connection cannot be taken over", Err: err}
+		if !errors.Is(err, http.ErrHijacked) { // a wrapper says no in words of its own
+			e.Status = http.StatusInternalServerError
+		}
+		return nil, nil, e
 	}
 	buffered, err = rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil { // impossible: it is there

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -295,6 +296,14 @@ func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // opaque hides everything of a ResponseWriter.
 type opaque struct{ http.ResponseWriter }
 
+// unwilling says no in words of its own, as middleware does that has found no
+// http.Hijacker inside.
+type unwilling struct{ http.ResponseWriter }
+
+func (unwilling) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return nil, nil, errors.New("no Hijacker")
+}
+
 func TestH1_22Middleware(t *testing.T) {
 	h, results := acceptor(nil)
 
@@ -319,6 +328,17 @@ func TestH1_22Middleware(t *testing.T) {
 		assert.Equal(t, 500, e.Status)
 		assert.Contains(t, e.Reason, "h1upgrade.opaque")
 		assert.ErrorIs(t, e, http.ErrNotSupported)
+	})
+	t.Run("unwilling", func(t *testing.T) {
+		addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(wrapped{unwilling{w}}, r)
+		}))
+		resp, _ := upgradeRaw(t, dialTCP(t, addr), crlf(goodRequest))
+		require.Equal(t, 500, resp.StatusCode)
+		assert.True(t, resp.Close)
+		e := handshakeError(t, (<-results).err)
+		assert.Equal(t, 500, e.Status)
+		assert.ErrorContains(t, e, "no Hijacker")
 	})
 	t.Run("twice", func(t *testing.T) {
 		errs := make(chan error, 1)

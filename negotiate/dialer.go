@@ -210,7 +210,11 @@ func (d *Dialer) setup() {
 		d.forward.TLSClientConfig = d.tlsConfig("", "http/1.1")
 		d.forward.TLSClientConfig.ServerName = "" // the proxy's
 		d.forward.Proxy = func(req *http.Request) (*url.URL, error) {
-			return d.proxyFor(req.Context(), targetOf(req.URL))
+			t, err := targetOfRequest(req)
+			if err != nil {
+				return nil, err
+			}
+			return d.proxyFor(req.Context(), t)
 		}
 	})
 }

@@ -328,6 +328,38 @@ func TestDialerKnowsAnOriginByAnyName(t *testing.T) {
 	assert.EqualValues(t, 1, s.conns.Load())
 }
 
+// What is found out about a host with a name of its own language holds for requests,
+// too.
+func TestDialerKnowsAnInternationalName(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := new(server)
+	srv := httptest.NewUnstartedServer(handler(t))
+	srv.Listener = countingListener{srv.Listener, &s.conns}
+	srv.TLS, s.client = wstest.Certificates()
+	srv.StartTLS()
+	defer srv.Close()
+	s.client.ServerName = "localhost"
+	var proxied []string
+	d := &negotiate.Dialer{
+		TLSClientConfig: s.client,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			proxied = append(proxied, r.URL.Host)
+			return nil, nil
+		},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
+		},
+	}
+	defer d.Close()
+	for range 3 {
+		assert.Equal(t, "HTTP/1.1 ", get(t, d, "GET", "https://b\u00fccher.example/", ""))
+	}
+	assert.EqualValues(t, 1, s.conns.Load())
+	for _, host := range proxied {
+		assert.True(t, strings.HasPrefix(host, "xn--bcher-kva.example"), host)
+	}
+}
+
 // HTTP/2 without TLS is a guess: where it is wrong, neither sockets nor pages are
 // lost, and it is not made again.
 func TestGuessAtHTTP2WithoutTLS(t *testing.T) {

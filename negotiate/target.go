@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"golang.org/x/net/http/httpguts"
 )
 
 // A target is where a URL leads.
@@ -70,7 +71,12 @@ func targetOfRequest(req *http.Request) (target, error) {
 	case req.URL.Host == "":
 		return target{}, errors.New("negotiate: request without a host")
 	}
-	return targetOf(req.URL), nil
+	u := *req.URL
+	var err error
+	if u.Host, err = httpguts.PunycodeHostPort(u.Host); err != nil {
+		return target{}, fmt.Errorf("negotiate: invalid host: %w", err)
+	}
+	return targetOf(&u), nil
 }
 
 // targetAt returns the target of a TLS connection to addr.
