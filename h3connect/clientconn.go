@@ -29,6 +29,8 @@ type clientConn struct {
 	tls  *tls.ConnectionState
 	idle time.Duration // after which it closes without requests; negative: never
 
+	alternative bool // it leads to an alternative service
+
 	controlled bool // the control stream has come; of acceptStreams' goroutines, under mu
 
 	settled  chan struct{}  // closed when SETTINGS have come
@@ -206,6 +208,14 @@ func (c *clientConn) endAfterUse() {
 	defer c.mu.Unlock()
 	c.goneAway = true
 	c.rearm()
+}
+
+// heed passes the connection over if it leads to an alternative service that says
+// in resp that it is not the origin (RFC 7838 §6): others would hear the same.
+func (c *clientConn) heed(resp *http.Response) {
+	if c.alternative && resp != nil && resp.StatusCode == http.StatusMisdirectedRequest {
+		c.endAfterUse()
+	}
 }
 
 // retire closes the connection if nothing uses it, and nothing will.

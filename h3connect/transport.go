@@ -127,6 +127,7 @@ func (t *Transport) dial(ctx context.Context, rawURL string, o *websocket.DialOp
 		if err == nil {
 			return ws, c, resp, nil
 		}
+		c.heed(resp)
 		if err == errFull {
 			c.setFull()
 			continue
@@ -195,6 +196,7 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 		sent := watchRequest(next)
 		resp, err := c.roundTrip(sent.request)
 		if err == nil {
+			c.heed(resp)
 			resp.Request = r
 			return resp, nil
 		}
@@ -303,6 +305,7 @@ func (t *Transport) startDialing(ctx context.Context, o *origin, addr string, tl
 		idle := t.IdleTimeout
 		setDefault(&idle, defaultClientIdle)
 		d.conn = newClientConn(qc, idle)
+		d.conn.alternative = altsvc.Addr(ctx) != ""
 		o.conns = append(o.conns, d.conn)
 		context.AfterFunc(qc.Context(), func() { t.remove(o, addr, d.conn) })
 	}()

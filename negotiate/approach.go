@@ -30,6 +30,7 @@ type approach struct {
 	own bool // the socket gets a connection of its own
 
 	via      *url.URL // the proxy, nil for none
+	alt      string   // where HTTP/3 is to be had, "" if the origin has not said so
 	attempts []Attempt
 	last     bool  // nothing is left to be tried
 	tcpDown  bool  // no connection could be opened over TCP
@@ -42,6 +43,7 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 	if a.via, err = a.d.proxyFor(ctx, a.t); err != nil {
 		return nil, nil, &DialError{URL: a.t.String(), Attempts: []Attempt{{Addr: a.t.addr, Err: err}}}
 	}
+	a.alt = a.org.alternative()
 	order := a.order()
 	if i := slices.Index(order, avoid); i >= 0 {
 		order = append(slices.Delete(order, i, i+1), avoid)
@@ -57,8 +59,8 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 		start := time.Now()
 		a.last = i == len(order)-1
 		c, resp, err := a.openBy(ctx, b)
-		a.note(b, start, err)
 		a.org.hear(a.t, resp)
+		a.note(b, start, err)
 		if err == nil {
 			if a.slow != nil && b == websocket.HTTP1 {
 				a.org.remember(&a.org.noSockets, a.slow)
@@ -88,8 +90,8 @@ func (a *approach) note(b websocket.Bootstrap, start time.Time, err error) {
 	attempt := Attempt{Bootstrap: b, Addr: a.t.addr, Proxy: proxyName(a.via), Duration: time.Since(start), Err: err}
 	if b == websocket.HTTP3 {
 		attempt.Proxy = ""
-		if alt := a.org.alternative(); alt != "" {
-			attempt.Addr = alt
+		if a.alt != "" {
+			attempt.Addr = a.alt
 		}
 	}
 	a.attempts = append(a.attempts, attempt)
@@ -115,7 +117,7 @@ func (a *approach) offersHTTP3() bool {
 		return false
 	case d.HTTP3.Connected(a.t.raw):
 		return true
-	case a.org.alternative() == "" || a.lacksHTTP3() != nil:
+	case a.alt == "" || a.lacksHTTP3() != nil:
 		return false
 	}
 	return !d.http2.Connected(a.t.raw)
@@ -217,8 +219,8 @@ func (a *approach) atAlternative(ctx context.Context) context.Context {
 	if a.d.TLSClientConfig != nil {
 		ctx = altsvc.WithTLS(ctx, a.d.TLSClientConfig)
 	}
-	if alt := a.org.alternative(); alt != "" {
-		return altsvc.With(ctx, alt)
+	if a.alt != "" {
+		return altsvc.With(ctx, a.alt)
 	}
 	return ctx
 }
@@ -366,10 +368,10 @@ func (a *approach) goesOn(b websocket.Bootstrap, err error) bool {
 	var refused *websocket.HandshakeError
 	answered := errors.As(err, &refused)
 	switch {
-	case b == websocket.HTTP3 && answered && refused.Status == http.StatusMisdirectedRequest && a.org.alternative() != "":
+	case b == websocket.HTTP3 && answered && refused.Status == http.StatusMisdirectedRequest && a.alt != "":
 		// The alternative is not the origin after all, which has not answered
 		// yet: RFC 7838 §6 has the client forget the one and ask the other.
-		a.org.dropAlternative()
+		a.org.dropAlternative(a.alt)
 		return true
 	case errors.Is(err, websocket.ErrNotSupported):
 		return true

@@ -24,13 +24,17 @@ type scriptedHTTP3 struct {
 
 // An answer is that to a socket or to an ordinary request.
 type answer struct {
-	resp *http.Response
-	err  error // a socket's
+	resp   *http.Response
+	err    error  // a socket's
+	before func() // called first, if not nil
 }
 
 func (s *scriptedHTTP3) next() answer {
 	a := s.answers[0]
 	s.answers = s.answers[1:]
+	if a.before != nil {
+		a.before()
+	}
 	return a
 }
 
@@ -54,8 +58,8 @@ func (s *scriptedHTTP3) CloseIdleConnections() {}
 // refusal is a server's.
 func refusal(status int, h http.Header) answer {
 	return answer{
-		&http.Response{StatusCode: status, ProtoMajor: 3, Header: h, Body: http.NoBody},
-		&websocket.HandshakeError{Status: status, Remote: true, Header: h},
+		resp: &http.Response{StatusCode: status, ProtoMajor: 3, Header: h, Body: http.NoBody},
+		err:  &websocket.HandshakeError{Status: status, Remote: true, Header: h},
 	}
 }
 
@@ -103,6 +107,28 @@ func TestAltSvcOfAMisdirectedRequestIsIgnored(t *testing.T) {
 			require.NoError(t, d.Close())
 		}
 	}
+}
+
+// Sockets that are misdirected at the same time all ask the origin, though all but
+// one find the alternative forgotten.
+func TestMisdirectedAtTheSameTime(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := start(t, &negotiate.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/announce" {
+			w.Header().Set("Alt-Svc", `h3="alt.example:7"`)
+		}
+		accepting(t, nil)(w, r)
+	})}, true)
+	h3 := new(scriptedHTTP3)
+	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+	defer d.Close()
+	misdirected := refusal(http.StatusMisdirectedRequest, http.Header{})
+	meanwhile := misdirected
+	meanwhile.before = func() { dialOnce(t, d, "wss://"+s.addr+"/ws", nil) }
+	h3.answers = []answer{notProcessed(), meanwhile, misdirected}
+	dialOnce(t, d, "wss://"+s.addr+"/announce", nil)
+	dialOnce(t, d, "wss://"+s.addr+"/ws", nil)
+	assert.Empty(t, h3.answers)
 }
 
 // A refusal is returned with its response, also where another bootstrap would have

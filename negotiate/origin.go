@@ -170,11 +170,13 @@ func (o *origin) alternative() string {
 	return ""
 }
 
-// dropAlternative forgets the alternative service.
-func (o *origin) dropAlternative() {
+// dropAlternative forgets the alternative service at addr.
+func (o *origin) dropAlternative(addr string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.alt = alternative{}
+	if o.alt.addr == addr {
+		o.alt = alternative{}
+	}
 }
 
 // networkChanged forgets what may be different on another network: what could not

@@ -39,6 +39,7 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 		held.Body = body
 		req = &held
 	}
+	a.alt = a.org.alternative()
 	order := a.order()
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
@@ -75,10 +76,10 @@ var errMisdirected = fmt.Errorf("421 from an alternative service: %w", websocket
 // misdirected reports whether a response came from an alternative that is not the
 // origin, and forgets the alternative then (RFC 7838 §6).
 func (a *approach) misdirected(b websocket.Bootstrap, resp *http.Response) bool {
-	if b != websocket.HTTP3 || resp.StatusCode != http.StatusMisdirectedRequest || a.org.alternative() == "" {
+	if b != websocket.HTTP3 || resp.StatusCode != http.StatusMisdirectedRequest || a.alt == "" {
 		return false
 	}
-	a.org.dropAlternative()
+	a.org.dropAlternative(a.alt)
 	return true
 }
 

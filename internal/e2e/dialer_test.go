@@ -281,6 +281,38 @@ func TestDialerIsMisdirected(t *testing.T) {
 	}
 }
 
+// What has answered 421 is not asked again on the connection that is still open.
+func TestDialerIsMisdirectedOnce(t *testing.T) {
+	wstest.NoLeaks(t)
+	other := serveOrigin(t, originPlan{noTCP: true, onQUIC: func(qc *quic.Conn) {
+		playHTTP3(qc, true, func(str *quic.Stream) {
+			str.Write([]byte{1, 8, 0, 0, 0x5f, 9, 3, '4', '2', '1'})
+			str.Close()
+		})
+	}})
+	s := serveOrigin(t, originPlan{noUDP: true, hush: true, altSvc: `h3=":` + portOf(t, other.addr) + `"`})
+	for _, first := range []string{"socket", "page"} {
+		d := s.dialer(unhurried)
+		s.get(d)
+		s.disconnect(d)
+		before := other.quic.Load()
+		want := l(h3, h2)
+		if first == "page" {
+			assert.Equal(t, "HTTP/2.0", s.get(d))
+			want = l(h2)
+		}
+		for range 2 {
+			c, attempts := s.dial(d)
+			assert.Equal(t, want, tried(attempts))
+			c.CloseNow()
+			want = l(h2)
+		}
+		assert.Equal(t, before+1, other.quic.Load())
+		require.NoError(t, d.Close())
+		waitForNone(t, s)
+	}
+}
+
 func waitForNone(t testing.TB, s *originServer) {
 	t.Helper()
 	require.Eventually(t, func() bool { return s.open.Load() == 0 }, patience, time.Millisecond)

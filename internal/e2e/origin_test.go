@@ -44,6 +44,7 @@ type originPlan struct {
 	noUDP     bool     // nothing is served over UDP, and nothing announced
 	silentUDP bool     // HTTP/3 is announced, and UDP swallows all
 	altSvc    string   // what is announced; "": HTTP/3, if it is served
+	hush      bool     // not in the answers to sockets
 	engine    *h2connect.Server
 	tls       *tls.Config // the certificate; nil: the test's
 
@@ -125,7 +126,9 @@ func (s *originServer) handler(plan originPlan) http.Handler {
 		return mux
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Alt-Svc", altSvc)
+		if !plan.hush || r.URL.Path != "/socket" {
+			w.Header().Set("Alt-Svc", altSvc)
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
