@@ -134,6 +134,7 @@ func (cc *ClientConn) release(socket bool) {
 		cc.sockets--
 	}
 	cc.slotsChanged()
+	cc.c.flush()
 }
 
 // slotsChanged implements role.

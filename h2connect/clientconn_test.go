@@ -1,10 +1,13 @@
 package h2connect
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,4 +207,186 @@ func TestTransportRetriesOnAnotherConnection(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "content", readAll(t, resp.Body))
 	}
+}
+
+// Whoever answers a request that waits to be asked for its content has either refused
+// it or reads it: in no case does the stream stay.
+func TestAnswerInPlaceOf100Continue(t *testing.T) {
+	for name, status := range map[string]string{"refusal": "417", "success": "200"} {
+		synctest.Test(t, func(t *testing.T) {
+			p, cc := serverOf(t, Limits{})
+			p.fr.WriteSettings()
+			p.settle()
+			req, _ := http.NewRequest("POST", "http://localhost/", strings.NewReader("content"))
+			req.Header.Set("Expect", "100-continue")
+			done := request(cc, req)
+			p.wantHeaders(1, false, name)
+			p.headers(1, true, ":status", status)
+			require.NoError(t, <-done, name)
+			if status == "200" {
+				content := ""
+				for ended := false; !ended; {
+					d, ok := p.next(name).(*http2.DataFrame)
+					require.True(t, ok)
+					content, ended = content+string(d.Data()), d.StreamEnded()
+				}
+				assert.Equal(t, "content", content, name)
+			} else {
+				p.wantReset(1, http2.ErrCodeCancel, name)
+			}
+			synctest.Wait()
+			cc.c.mu.Lock()
+			assert.Zero(t, cc.c.slots, name)
+			cc.c.mu.Unlock()
+			p.hangUp()
+		})
+	}
+}
+
+// A promised stream that is not opened is another's.
+func TestStreamThatIsNotOpenedIsFree(t *testing.T) {
+	for name, fail := range map[string]func(cc *claimedConn, t *testing.T){
+		"header too large": func(cc *claimedConn, t *testing.T) {
+			req := getRequest(t.Context())
+			req.Header.Set("Large", strings.Repeat("x", 1000))
+			_, err := cc.RoundTrip(req)
+			require.ErrorContains(t, err, "larger than the peer allows")
+		},
+		"context": func(cc *claimedConn, t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(io.ErrNoProgress)
+			_, err := cc.RoundTrip(getRequest(ctx))
+			require.ErrorIs(t, err, io.ErrNoProgress)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p, cc := serverOf(t, Limits{})
+			p.fr.WriteSettings(
+				http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1}, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 500})
+			p.settle()
+			claimed := &claimedConn{ClientConn: cc}
+			require.NoError(t, claimed.Reserve())
+			waits := request(cc, getRequest(t.Context()))
+			synctest.Wait()
+			fail(claimed, t)
+			p.wantHeaders(1, true, name+": the one that has waited")
+			p.headers(1, true, ":status", "200")
+			require.NoError(t, <-waits, name)
+
+			require.NoError(t, claimed.Reserve())
+			cc.closeIfIdle()
+			fail(claimed, t)
+			p.wantGoAway(http2.ErrCodeNo, name)
+			p.hangUp()
+		})
+	}
+}
+
+func TestReleasedStreamLetsAnIdleConnectionClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, cc := serverOf(t, Limits{Idle: time.Hour})
+		p.fr.WriteSettings()
+		p.settle()
+		claimed := &claimedConn{ClientConn: cc}
+		require.NoError(t, claimed.Reserve())
+		cc.closeIfIdle()
+		claimed.Release()
+		begin := time.Now()
+		p.wantGoAway(http2.ErrCodeNo, "nobody uses it")
+		assert.Zero(t, time.Since(begin))
+		p.hangUp()
+	})
+}
+
+func TestRequestWhoseContextHasEndedIsNotSent(t *testing.T) {
+	p, cc := serverOf(t, Limits{})
+	p.fr.WriteSettings()
+	p.settle()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	body := &watchedBody{Reader: strings.NewReader("content")}
+	req, _ := http.NewRequestWithContext(ctx, "POST", "http://localhost/", body)
+	_, err := cc.RoundTrip(req)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.True(t, body.closed.Load())
+	p.wantAlive("nothing is sent")
+}
+
+// "A client MUST ignore any Content-Length […] header fields received in a successful
+// response to CONNECT" (RFC 9110 §9.3.6).
+func TestContentLengthOfATunnel(t *testing.T) {
+	p, cc := serverOf(t, Limits{})
+	p.fr.WriteSettings()
+	p.settle()
+	req := getRequest(t.Context())
+	req.Method = http.MethodConnect
+	got := make(chan string, 1)
+	go func() {
+		resp, err := cc.RoundTrip(req)
+		if assert.NoError(t, err) {
+			assert.EqualValues(t, -1, resp.ContentLength)
+			content, err := io.ReadAll(resp.Body)
+			assert.NoError(t, err)
+			got <- string(content)
+		}
+		close(got)
+	}()
+	p.wantHeaders(1, true, "the request")
+	p.headers(1, false, ":status", "200", "content-length", "0")
+	p.fr.WriteData(1, true, []byte("tunnelled"))
+	assert.Equal(t, "tunnelled", <-got)
+}
+
+// Closing a body ends a Read of it that waits, also where it is unpacked.
+func TestCloseOfAPackedBodyThatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, cc := serverOf(t, Limits{})
+		cc.t = &Transport{}
+		p.fr.WriteSettings()
+		p.settle()
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		io.WriteString(z, "hello")
+		z.Flush()
+		result := make(chan error, 1)
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			resp, err := cc.RoundTrip(getRequest(t.Context()))
+			if !assert.NoError(t, err) || !assert.True(t, resp.Uncompressed) {
+				return
+			}
+			go func() {
+				_, err := io.ReadAll(resp.Body)
+				result <- err
+			}()
+			time.Sleep(time.Second)
+			resp.Body.Close()
+		}()
+		p.wantHeaders(1, true, "the request")
+		p.headers(1, false, ":status", "200", "content-encoding", "gzip")
+		p.fr.WriteData(1, false, packed.Bytes())
+		p.wantReset(1, http2.ErrCodeCancel, "the content is not wanted")
+		require.ErrorIs(t, <-result, errBodyClosed)
+		<-closed
+		p.hangUp()
+	})
+}
+
+// A watchedBody knows whether it has been closed, and cannot be read then.
+type watchedBody struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *watchedBody) Close() error {
+	b.closed.Store(true)
+	return nil
 }

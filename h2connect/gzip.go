@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // asksForGzip reports whether gzip is to be asked for on the caller's behalf:
@@ -32,13 +33,19 @@ func unpack(resp *http.Response) {
 // content.
 type gzipBody struct {
 	packed io.ReadCloser
+	closed atomic.Bool
+
+	// Whoever reads owns these.
 	unpack *gzip.Reader
 	err    error
 }
 
 // Read implements io.Reader.
 func (b *gzipBody) Read(p []byte) (n int, err error) {
-	if b.err != nil {
+	switch {
+	case b.closed.Load():
+		return 0, errBodyClosed
+	case b.err != nil:
 		return 0, b.err
 	}
 	if b.unpack == nil {
@@ -50,11 +57,8 @@ func (b *gzipBody) Read(p []byte) (n int, err error) {
 	return n, b.err
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. It ends a Read that another goroutine waits in.
 func (b *gzipBody) Close() error {
-	if err := b.packed.Close(); err != nil {
-		return err
-	}
-	b.err = errBodyClosed
-	return nil
+	b.closed.Store(true)
+	return b.packed.Close()
 }

@@ -177,8 +177,8 @@ func (st *stream) contentFailed(cause error) {
 // A contentError is an error of the content's, not of the stream's.
 type contentError struct{ error }
 
-// mayProceed waits until the peer wants the content. It does not if it answers
-// without it.
+// mayProceed waits until the peer wants the content. It does not if it refuses the
+// request without it; who answers with a success may still read.
 func (x *exchange) mayProceed() bool {
 	if x.rules.expectContinue == 0 {
 		return true
@@ -194,7 +194,7 @@ func (x *exchange) mayProceed() bool {
 	case <-late.C:
 		return true
 	case <-x.done:
-		return false
+		return x.err == nil && !x.refused()
 	}
 }
 

@@ -109,8 +109,8 @@ func (cc *ClientConn) response(st *stream, b *block, status int) (*http.Response
 		Proto: "HTTP/2.0", ProtoMajor: 2, Header: headerOf(b), Request: x.req, TLS: cc.c.tls,
 		ContentLength: -1, Body: http.NoBody,
 	}
-	socket := x.socket && status/100 == 2
-	if values := resp.Header["Content-Length"]; len(values) > 0 && !socket {
+	tunnel := x.req.Method == http.MethodConnect && status/100 == 2
+	if values := resp.Header["Content-Length"]; len(values) > 0 && !tunnel {
 		// In an answer to CONNECT it is ignored (RFC 9110 §9.3.6).
 		n, err := parseLength(values)
 		if err != nil {
@@ -121,7 +121,7 @@ func (cc *ClientConn) response(st *stream, b *block, status int) (*http.Response
 	}
 	resp.Trailer = announced(resp.Header)
 	bodiless := x.req.Method == http.MethodHead || !contentAllowed(status)
-	if bodiless && !socket {
+	if bodiless && !tunnel {
 		st.declared = 0
 	} else {
 		st.declared = resp.ContentLength

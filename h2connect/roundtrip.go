@@ -201,10 +201,12 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cc.reserved--
-	if err := cc.mayOpen(fields); err != nil {
+	if err := cc.mayOpen(ctx, fields); err != nil {
 		if x.socket {
 			cc.sockets--
 		}
+		cc.slotsChanged()
+		c.flush()
 		return nil, err
 	}
 	cc.tidyUntil = time.Time{}
@@ -234,7 +236,10 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 }
 
 // mayOpen returns why no stream can be opened with these fields. c.mu is held.
-func (cc *ClientConn) mayOpen(fields []hpack.HeaderField) error {
+func (cc *ClientConn) mayOpen(ctx context.Context, fields []hpack.HeaderField) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err := cc.usable(); err != nil {
 		return notProcessed{err}
 	}
