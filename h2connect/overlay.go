@@ -62,7 +62,7 @@ func ConfigureTransport(t1 *http.Transport, t2 *Transport) (err error) {
 		t1.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
 	}
 	t1.TLSNextProto[nextProto] = func(authority string, tc *tls.Conn) http.RoundTripper {
-		return o.negotiated("https://"+authority, tc)
+		return o.negotiated(keyOf(&url.URL{Scheme: "https", Host: authority}), tc)
 	}
 	t1.TLSNextProto[nextProtoCleartext] = o.negotiatedCleartext
 	o.watchDials(t1)
@@ -177,19 +177,41 @@ func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, http.ErrSkipAltProtocol
 	}
 	traceGetConn(req.Context(), req.URL)
-	resp, begun, err := cc.roundTrip(req)
-	if err != nil && mayTryAgain(req, begun, err) {
+	resp, elsewhere, err := cc.roundTripAgain(req)
+	if elsewhere {
 		return nil, http.ErrSkipAltProtocol
-	}
-	if !begun {
-		closeBody(req)
 	}
 	return resp, err
 }
 
-// mayTryAgain reports whether t1 may send again a request that failed with err:
-// the server has not looked at it, and its body is as it was or can be had again,
-// which is t1's to see to.
+// roundTripAgain is roundTrip for t1, which sends a request again on a connection
+// that it opens, without end. So what is refused on a connection that takes more is
+// sent again here, and has a limit; elsewhere says that t1 may do so, for this
+// connection takes no more now. The caller has reserved the stream.
+func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, elsewhere bool, err error) {
+	theirs := req
+	for try := 1; ; try++ {
+		resp, begun, err := cc.roundTrip(req)
+		if err == nil {
+			return resp, false, nil
+		}
+		may := mayTryAgain(req, begun, err) && try < maxTries
+		elsewhere := may && !cc.tryReserve()
+		if !may || elsewhere {
+			if !begun && (!elsewhere || req != theirs) {
+				closeBody(req)
+			}
+			return nil, elsewhere, err
+		}
+		if req, err = again(req, begun, err); err != nil {
+			cc.release(false)
+			return nil, false, err
+		}
+	}
+}
+
+// mayTryAgain reports whether a request that failed with err may be sent again: the
+// server has not looked at it, and its body is as it was or can be had again.
 func mayTryAgain(req *http.Request, begun bool, err error) bool {
 	return retryable(err) && (!begun || !hasContent(req) || req.GetBody != nil)
 }
@@ -199,6 +221,10 @@ func mayTryAgain(req *http.Request, begun bool, err error) bool {
 func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 	o.t2.mu.Lock()
 	defer o.t2.mu.Unlock()
+	if o.t2.closed { // or t1 would open one after the other
+		go nc.Close()
+		return failedConn{errTransportClosed}
+	}
 	for _, cc := range o.t2.conns[key] {
 		if cc.CanTakeNewRequest() {
 			go nc.Close() // which may write an alert
@@ -222,7 +248,7 @@ func (o *overlay) negotiatedCleartext(authority string, tc *tls.Conn) http.Round
 		go tc.Close()
 		return failedConn{errors.New("h2connect: net/http handed over a cleartext connection in a way that is not known")}
 	}
-	return o.negotiated("http://"+authority, inner.UnencryptedNetConn())
+	return o.negotiated(keyOf(&url.URL{Scheme: "http", Host: authority}), inner.UnencryptedNetConn())
 }
 
 // newClientConn makes a ClientConn of a connection that t1.NewClientConn has
@@ -266,12 +292,9 @@ func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !oc.cc.tryReserve() {
 		return nil, noCachedConn{}
 	}
-	resp, begun, err := oc.cc.roundTrip(req)
-	if err != nil && mayTryAgain(req, begun, err) {
+	resp, elsewhere, err := oc.cc.roundTripAgain(req)
+	if elsewhere {
 		return nil, noCachedConn{}
-	}
-	if !begun {
-		closeBody(req)
 	}
 	return resp, err
 }

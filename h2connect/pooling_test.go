@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/wstest"
 	"golang.org/x/net/http2"
 )
 
@@ -424,4 +425,115 @@ func TestZoneOfAnIPv6Literal(t *testing.T) {
 	resp.Body.Close()
 	assert.Equal(t, "[fe80::1]:81", <-hosts)
 	assert.Empty(t, dialled, "one connection")
+}
+
+// refusers returns an http.Transport whose connections, without TLS, end at servers
+// that refuse so many requests each. They say 100 (Continue) to the others, and 200
+// when they have the content; dials counts them.
+func refusers(t *testing.T, refusals int) (t1 *http.Transport, t2 *Transport, dials, requests *atomic.Int32) {
+	dials, requests = new(atomic.Int32), new(atomic.Int32)
+	t1, t2 = overTransport(t, func(t1 *http.Transport) {
+		t1.Protocols = new(http.Protocols)
+		t1.Protocols.SetUnencryptedHTTP2(true)
+		t1.ExpectContinueTimeout = time.Minute
+		t1.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			client, server := wstest.Pipe(wstest.PipeOptions{})
+			p := newPeer(t, server.NetConn())
+			go func() {
+				io.ReadFull(p.nc, make([]byte, len(http2.ClientPreface)))
+				p.fr.WriteSettings()
+				left := refusals
+				for f, err := p.fr.ReadFrame(); err == nil; f, err = p.fr.ReadFrame() {
+					switch f := f.(type) {
+					case *http2.SettingsFrame:
+						if !f.IsAck() {
+							p.fr.WriteSettingsAck()
+						}
+					case *http2.HeadersFrame:
+						requests.Add(1)
+						if left--; left >= 0 {
+							p.fr.WriteRSTStream(f.StreamID, http2.ErrCodeRefusedStream)
+							continue
+						}
+						if !f.StreamEnded() {
+							p.headers(f.StreamID, false, ":status", "100")
+							continue
+						}
+						p.headers(f.StreamID, true, ":status", "200")
+					case *http2.DataFrame:
+						if f.StreamEnded() {
+							p.headers(f.StreamID, true, ":status", "200")
+						}
+					}
+				}
+			}()
+			return client.NetConn(), nil
+		}
+	})
+	return t1, t2, dials, requests
+}
+
+// http.Transport would go on for ever.
+func TestRetriesOfTheHTTPTransportHaveALimit(t *testing.T) {
+	t1, _, dials, requests := refusers(t, 1<<30)
+	c := &http.Client{Transport: t1}
+	for i := range int32(2) { // the second one on a connection that is there
+		_, err := c.Get("http://localhost/")
+		require.ErrorContains(t, err, "REFUSED_STREAM")
+		assert.EqualValues(t, 1, dials.Load())
+		assert.Equal(t, (i+1)*maxTries, requests.Load())
+	}
+}
+
+// What is sent again is the whole content, and nobody uses that of the first try any
+// more.
+func TestContentOfARequestThatIsSentAgain(t *testing.T) {
+	for range 20 {
+		t1, _, _, requests := refusers(t, 1)
+		var bodies []*watchedBody
+		body := func() (io.ReadCloser, error) {
+			for _, b := range bodies {
+				assert.True(t, b.closed.Load())
+			}
+			b := &watchedBody{Reader: strings.NewReader("content")}
+			bodies = append(bodies, b)
+			return b, nil
+		}
+		first, _ := body()
+		req, _ := http.NewRequestWithContext(testContext(t), "POST", "http://localhost/", first)
+		req.GetBody = body
+		req.Header.Set("Expect", "100-continue")
+		resp, err := (&http.Client{Transport: t1}).Do(req)
+		require.NoError(t, err)
+		resp.Body.Close()
+		assert.EqualValues(t, 2, requests.Load())
+	}
+}
+
+func TestHTTPTransportOverOneThatIsClosed(t *testing.T) {
+	t1, t2, dials, _ := refusers(t, 0)
+	c := &http.Client{Transport: t1}
+	for range 2 {
+		resp, err := c.Get("http://localhost/")
+		require.NoError(t, err)
+		resp.Body.Close()
+	}
+	require.NoError(t, t2.Close())
+	req, _ := http.NewRequestWithContext(testContext(t), "GET", "http://localhost/", nil)
+	_, err := c.Do(req)
+	require.ErrorIs(t, err, net.ErrClosed)
+	assert.LessOrEqual(t, dials.Load(), int32(2))
+}
+
+func TestHostsInCapitalsShareConnections(t *testing.T) {
+	t1, t2, dials, _ := refusers(t, 0)
+	t2.AllowHTTP = true
+	resp, err := (&http.Client{Transport: t1}).Get("http://LocalHost/")
+	require.NoError(t, err)
+	resp.Body.Close()
+	resp, err = t2.RoundTrip(getRequest(testContext(t)))
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.EqualValues(t, 1, dials.Load())
 }

@@ -132,6 +132,7 @@ func contentLength(req *http.Request) int64 {
 // under it, so that its Read returns.
 func (st *stream) sendContent(req *http.Request) {
 	x := st.exchange
+	defer close(x.contentOver)
 	defer x.closeContent()
 	if httpguts.HeaderValuesContainsToken(req.Header["Expect"], "100-continue") && !x.mayProceed() {
 		x.requestSent(st, nil)

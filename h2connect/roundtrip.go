@@ -26,7 +26,8 @@ type exchange struct {
 	informs  int    // informational responses before it
 	informed uint64 // their size
 
-	closeContent func() // closes req.Body, once; nil without content
+	closeContent func()        // closes req.Body, once; nil without content
+	contentOver  chan struct{} // closed when nobody uses req.Body any more; nil without content
 
 	proceed chan struct{} // closed when the peer wants the content (RFC 9110 §10.1.1)
 	asked   bool          // proceed is closed; the reader's
@@ -60,6 +61,15 @@ func (cc *ClientConn) roundTrip(req *http.Request) (resp *http.Response, begun b
 		x.requestSent(st, nil)
 	}
 	resp, err = x.wait(st, req.Context())
+	if x.contentOver != nil && req.GetBody != nil && retryable(err) {
+		// Whoever sends the request again has its content again, perhaps from
+		// the same source.
+		select {
+		case <-x.contentOver:
+		case <-req.Context().Done():
+			err = context.Cause(req.Context())
+		}
+	}
 	return resp, true, err
 }
 
@@ -217,6 +227,7 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	end := !x.socket && !hasContent(req)
 	if !x.socket && !end {
 		x.closeContent = sync.OnceFunc(func() { req.Body.Close() })
+		x.contentOver = make(chan struct{})
 	}
 	c.writeHeaders(st.id, fields, end)
 	if end {
