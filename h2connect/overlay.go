@@ -196,7 +196,13 @@ func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, el
 			return resp, false, nil
 		}
 		may := mayTryAgain(req, begun, err) && try < maxTries
-		elsewhere := may && !cc.tryReserve()
+		elsewhere := false
+		if may {
+			var failed error
+			if elsewhere, failed = cc.reserveOrNot(req.Context()); failed != nil {
+				may, err = false, failed
+			}
+		}
 		if !may || elsewhere {
 			if !begun && (!elsewhere || req != theirs) {
 				closeBody(req)
@@ -208,6 +214,19 @@ func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, el
 			return nil, false, err
 		}
 	}
+}
+
+// reserveOrNot promises a stream to a request of t1's, which is to open another
+// connection if there is none. Where that is not wanted it waits for one.
+func (cc *ClientConn) reserveOrNot(ctx context.Context) (elsewhere bool, err error) {
+	if !cc.t.rules().strict {
+		return !cc.tryReserve(), nil
+	}
+	err = cc.reserve(ctx)
+	if err != nil && retryable(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // mayTryAgain reports whether a request that failed with err may be sent again: the
@@ -230,6 +249,10 @@ func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 			go nc.Close() // which may write an alert
 			return overlayConn{cc}
 		}
+	}
+	if cc := o.t2.live(key); cc != nil && o.t2.rules().strict {
+		go nc.Close()
+		return overlayConn{cc}
 	}
 	cc, err := o.t2.NewClientConn(nc)
 	if err != nil {
@@ -289,7 +312,12 @@ type overlayConn struct{ cc *ClientConn }
 // RoundTrip implements http.RoundTripper. The error for a connection that takes
 // no more requests makes t1 open another.
 func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !oc.cc.tryReserve() {
+	elsewhere, err := oc.cc.reserveOrNot(req.Context())
+	switch {
+	case err != nil:
+		closeBody(req)
+		return nil, err
+	case elsewhere:
 		return nil, noCachedConn{}
 	}
 	resp, elsewhere, err := oc.cc.roundTripAgain(req)

@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -95,9 +96,15 @@ func TestRequestsThatStartTogetherKeepOneConnection(t *testing.T) {
 }
 
 func TestStrictMaxConcurrentRequestsWait(t *testing.T) {
+	for _, secure := range []bool{true, false} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) { strictRequestsWait(t, secure) })
+	}
+}
+
+func strictRequestsWait(t *testing.T, secure bool) {
 	release := make(chan struct{})
 	var running, most atomic.Int32
-	s := startTLS(t, &Server{Limits: Limits{ConcurrentStreams: 2}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := start(t, secure, &Server{Limits: Limits{ConcurrentStreams: 2}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		most.Store(max(most.Load(), running.Add(1)))
 		defer running.Add(-1)
 		if r.URL.Path == "/wait" {
@@ -107,19 +114,26 @@ func TestStrictMaxConcurrentRequestsWait(t *testing.T) {
 	var dials atomic.Int32
 	t1, _ := overTransport(t, func(t1 *http.Transport) {
 		t1.HTTP2 = &http.HTTP2Config{StrictMaxConcurrentRequests: true}
+		t1.Protocols = new(http.Protocols)
+		t1.Protocols.SetHTTP2(secure)
+		t1.Protocols.SetUnencryptedHTTP2(!secure)
 		t1.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dials.Add(1)
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		}
 	})
 	c := &http.Client{Transport: t1}
-	resp, err := c.Get(s.url("/"))
+	at := s.url("")
+	if !secure {
+		at = "http://" + s.addr
+	}
+	resp, err := c.Get(at + "/")
 	require.NoError(t, err)
 	readAll(t, resp.Body)
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() {
-			resp, err := c.Get(s.url("/wait"))
+			resp, err := c.Get(at + "/wait")
 			if assert.NoError(t, err) {
 				readAll(t, resp.Body)
 			}
@@ -128,7 +142,7 @@ func TestStrictMaxConcurrentRequestsWait(t *testing.T) {
 	require.Eventually(t, func() bool { return running.Load() == 2 }, 5*time.Second, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", s.url("/wait"), nil)
+	req, _ := http.NewRequestWithContext(ctx, "GET", at+"/wait", nil)
 	_, err = c.Do(req)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "the wait is bounded by the context")
 	close(release)
