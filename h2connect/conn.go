@@ -427,22 +427,31 @@ func (c *conn) giveConn(n int) {
 		}
 		increment = c.inConn.flush()
 	}
-	// What give and flush have put into avail is not announced yet.
-	room := int64(c.limits.ConnBuffer) - c.buffered.Load() - int64(c.inConn.avail)
+	room := c.bufferRoom()
+	if room < 0 && !c.starved.Swap(true) {
+		room = c.bufferRoom() // who has read meanwhile did not see that we starve
+		if room < 0 {
+			c.hits.count(limitConnBuffer)
+		}
+	}
 	if room < 0 {
 		hold := uint32(min(-room, int64(increment)))
 		increment -= hold
 		c.inConn.avail -= int32(hold)
 		c.inConn.unsent += int32(hold)
 		c.writeWindowUpdate(0, increment)
-		if !c.starved.Swap(true) {
-			c.hits.count(limitConnBuffer)
-		}
 		c.watchUnread()
 		return
 	}
 	c.starved.Store(false)
 	c.writeWindowUpdate(0, increment)
+}
+
+// bufferRoom returns how much of Limits.ConnBuffer is left when the peer uses up its
+// credit: what give and flush have put into avail is not announced yet, but counts.
+// c.mu is held.
+func (c *conn) bufferRoom() int64 {
+	return int64(c.limits.ConnBuffer) - c.buffered.Load() - int64(c.inConn.avail)
 }
 
 // discard drops what waits for st's reader and what may still come for it. c.mu

@@ -325,6 +325,7 @@ func (sc *serverConn) handled(w *responseWriter) {
 		sc.backlog = sc.backlog[1:]
 		if next.st.gone {
 			sc.unhandled(next.st)
+			c.discard(next.st, net.ErrClosed) // nobody has read its content
 			continue
 		}
 		sc.running++

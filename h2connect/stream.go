@@ -427,7 +427,7 @@ func (st *stream) finish(content []byte, trailer []hpack.HeaderField) {
 	c.mu.Lock()
 	if s.err != nil {
 		c.mu.Unlock()
-		st.recv.discard(st, net.ErrClosed)
+		st.Close()
 		return
 	}
 	if len(content) > 0 {

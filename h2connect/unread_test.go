@@ -3,6 +3,9 @@ package h2connect
 import (
 	"io"
 	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +152,79 @@ func TestH2_23StreamsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
 		assert.Zero(t, p.ours.buffered.Load())
 		p.hangUp()
 	})
+}
+
+// What has come for a request that the client has cancelled is given back, whatever
+// its handler does about it, or if it has never had one.
+func TestH2_23CancelledUploadsAreGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		p := clientOf(t, &Server{Limits: Limits{ConcurrentStreams: 1}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			<-goOn
+			switch r.URL.Path {
+			case "/content":
+				io.WriteString(w, "too late")
+			case "/panic":
+				panic(http.ErrAbortHandler)
+			}
+		}))
+		p.greet()
+		id := uint32(1)
+		for _, path := range []string{"/", "/content", "/panic"} {
+			goOn = make(chan struct{})
+			for range 2 { // the second waits for the first one's handler
+				p.headers(id, false, with(get(path), ":method", "POST")...)
+				p.fr.WriteData(id, false, make([]byte, 1000))
+				p.fr.WriteRSTStream(id, http2.ErrCodeCancel)
+				id += 2
+			}
+			p.wantAlive(path)
+			assert.EqualValues(t, 2000, p.ours.buffered.Load(), path)
+			close(goOn)
+			synctest.Wait()
+			assert.Zero(t, p.ours.buffered.Load(), path)
+		}
+		p.hangUp()
+	})
+}
+
+// The connection starves while the last of what waits is read: who reads does not know
+// that it does, and nobody else would end it.
+func TestH2_23WhatIsReadMeanwhileEndsTheStarving(t *testing.T) {
+	p := clientOf(t, nil, http.HandlerFunc(stalledHandler))
+	p.greet()
+	p.headers(1, false, with(get("/stalled"), ":method", "POST")...)
+	p.wantAlive("open")
+	c := p.ours
+	c.mu.Lock()
+	st, n := c.streams[1], c.limits.ConnBuffer
+	c.mu.Unlock()
+	for i := range 10_000 {
+		c.mu.Lock()
+		c.inConn, c.out, c.queued = inflow{size: int32(n)}, c.out[:0], 0
+		c.buffered.Store(int64(n))
+		c.mu.Unlock()
+		var ready atomic.Int32
+		meet := func() {
+			for ready.Add(1); ready.Load() < 2; {
+				runtime.Gosched()
+			}
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			meet()
+			c.giveConn(n)
+		})
+		both.Go(func() {
+			meet()
+			c.consumed(st, n, 0)
+		})
+		both.Wait()
+		require.False(t, c.starved.Load(), "round %d: nothing waits", i)
+	}
 }
 
 // A client's streams are its application's: however many responses nobody reads
