@@ -359,7 +359,11 @@ func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	if !c.outBase.add(&st.send.flow, f.Increment) {
 		return streamViolation(http2.ErrCodeFlowControl, "stream window too large")
 	}
-	if q := st.queue(); q == &c.sched.blocked && c.outBase.window(st.send.flow) > 0 {
+	if q := st.queue(); q == &c.sched.blocked {
+		if c.outBase.window(st.send.flow) <= 0 {
+			c.sched.best = max(c.sched.best, st.send.flow)
+			return nil
+		}
 		q.remove(st)
 		c.sched.enqueue(st)
 		c.pump()

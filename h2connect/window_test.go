@@ -50,6 +50,29 @@ func TestH2_16SenderObeysAWindowThatTurnsNegative(t *testing.T) {
 	p.wantAlive("and no more")
 }
 
+// A window that is less negative than those of the others, by an update that did not
+// open it, is opened by the SETTINGS frame that makes it positive.
+func TestH2_16ANegativeWindowThatGrowsIsOpenedBySettings(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	resize := func(size uint32) {
+		p.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: size})
+		f, ok := p.next("acknowledged").(*http2.SettingsFrame)
+		require.True(t, ok && f.IsAck())
+	}
+	p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
+	for id := uint32(1); id <= 3; id += 2 {
+		p.headers(id, true, get("/big")...)
+		p.wantStatus(id, "200", false, "")
+		p.wantData(id, "0123456789", false, "its window is used up")
+	}
+	resize(0) // −10
+	p.fr.WriteWindowUpdate(3, 5)
+	p.wantAlive("−5: nothing is sent")
+	resize(8)
+	p.wantData(3, "abc", false, "3")
+	p.wantAlive("and −2")
+}
+
 func TestH2_17ReceiveWindows(t *testing.T) {
 	block := make(chan struct{})
 	defer close(block)
