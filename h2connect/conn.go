@@ -106,6 +106,7 @@ type conn struct {
 	lastData *stream
 	lastAt   int // where lastData's frame begins in out
 	queued   int // control frames in out
+	ends     int // streams that end in out
 	flushing bool
 	room     room
 

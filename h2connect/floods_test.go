@@ -222,6 +222,41 @@ func TestH2_12PingFloodWithoutReading(t *testing.T) {
 	})
 }
 
+// A client that does not take the responses has them wait in the batch, although
+// their streams are closed: no more of them than may be open.
+func TestRequestsWithoutReadingTheResponses(t *testing.T) {
+	for name, fields := range map[string][]string{
+		"handled": get("/none"),
+		"refused": append(get("/"), "x", strings.Repeat("x", 17<<10)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := clientOver(t, wstest.PipeOptions{Buffer: 4 << 10}, nil, ordinary())
+				p.greet()
+				honest := p.neighbour()
+				for i := range 4000 {
+					block := p.block(fields...) // but for the first all of it is in the table
+					frame := raw(http2.FrameHeaders, 5, uint32(2*i+1), block[:min(len(block), maxFrame)])
+					if len(block) > maxFrame {
+						frame[4] = 1
+						frame = append(frame, raw(http2.FrameContinuation, 4, uint32(2*i+1), block[maxFrame:])...)
+					}
+					p.nc.Write(frame)
+					synctest.Wait() // until the response waits
+				}
+				p.ours.mu.Lock()
+				assert.True(t, p.ours.dying.Load(), "it is told, and ended for it")
+				assert.Less(t, len(p.ours.out), 32<<10, "what waits is bounded")
+				p.ours.mu.Unlock()
+				assert.Positive(t, p.hits("ConcurrentStreams"))
+				honest.served(1)
+				p.hangUp()
+				honest.hangUp()
+			})
+		})
+	}
+}
+
 // Peers that are busy keeping a connection going are no attackers. The bucket is
 // nearly empty here: what they do must not touch it.
 func TestH2_20UpkeepOfHonestPeers(t *testing.T) {

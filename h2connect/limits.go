@@ -10,8 +10,9 @@ import (
 // struct serves both roles.
 type Limits struct {
 	// ConcurrentStreams is how many streams a client may have open at once, a
-	// stream counting until its handler has returned (RFC 9113 §5.1.2). Beyond
-	// it: RST_STREAM REFUSED_STREAM. Default 250.
+	// stream counting until its handler has returned (RFC 9113 §5.1.2), and how
+	// many responses that have ended may wait to be sent. Beyond it: RST_STREAM
+	// REFUSED_STREAM. Default 250.
 	ConcurrentStreams int
 
 	// HeaderBytes bounds a decoded header block, each field counting 32 bytes

@@ -185,7 +185,9 @@ func (sc *serverConn) opened(b *block) error {
 		return streamViolation(http2.ErrCodeProtocol, b.malformed)
 	}
 	c.mu.Lock()
-	if len(c.streams) >= c.limits.ConcurrentStreams || len(sc.backlog) >= c.limits.ConcurrentStreams {
+	// To the client a stream is open until it has seen the end. One that opens more
+	// without taking the responses would have us hold any number of them.
+	if most := c.limits.ConcurrentStreams; len(c.streams) >= most || len(sc.backlog) >= most || c.ends >= most {
 		defer c.mu.Unlock()
 		c.hits.count(limitConcurrentStreams)
 		if !c.resets.take() {

@@ -155,7 +155,7 @@ func (c *conn) takeBatch() []byte {
 	batch := c.out
 	c.sentNow += len(batch)
 	c.out, c.spare = c.spare[:0], nil
-	c.queued, c.lastData = 0, nil
+	c.queued, c.ends, c.lastData = 0, 0, nil
 	return batch
 }
 
@@ -266,6 +266,9 @@ func (c *conn) writeWindowUpdate(stream, increment uint32) {
 // shared with the peer in the order of the bytes (RFC 7541 §2.2). c.mu is held.
 func (c *conn) writeHeaders(stream uint32, fields []hpack.HeaderField, end bool) {
 	c.lastData = nil
+	if end {
+		c.ends++
+	}
 	c.encoded.Reset()
 	for _, f := range fields {
 		c.enc.WriteField(f) // into memory: it does not fail
@@ -297,6 +300,7 @@ func (c *conn) beginData(st *stream, n int, end bool) {
 	var flags http2.Flags
 	if end {
 		flags = http2.FlagDataEndStream
+		c.ends++
 	}
 	if c.lastData == st {
 		header := c.out[c.lastAt:]
