@@ -32,7 +32,11 @@ func (c *conn) die(v *violation) {
 	}
 	c.hits.count(v.limit)
 	c.lastData = nil
-	c.fr.WriteGoAway(c.lastIn, v.code, []byte(v.Error()))
+	last := c.lastIn
+	if c.goAwaySent {
+		last = c.lastTaken // "Endpoints MUST NOT increase the value" (RFC 9113 §6.8)
+	}
+	c.fr.WriteGoAway(last, v.code, []byte(v.Error()))
 	c.dying.Store(true)
 	c.failStreams(&ConnError{Code: v.code, Debug: v.Error()})
 	c.role.ended()

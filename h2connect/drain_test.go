@@ -90,6 +90,32 @@ func TestC14OP01ShutdownStepByStep(t *testing.T) {
 	})
 }
 
+// "Endpoints MUST NOT increase the value they send in the last stream identifier"
+// (RFC 9113 §6.8): a client may have sent again elsewhere what was above it.
+func TestOP02TheLastStreamOfGoAwayDoesNotRise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := clientOf(t, nil, drainHandler(nil))
+		p.greet()
+		p.headers(1, true, get("/wait")...)
+		p.wantAlive("begun")
+		done := shutdown(t.Context(), p)
+		ping := p.toPing()
+		p.fr.WritePing(true, ping.Data)
+		g, ok := p.next("the second GOAWAY").(*http2.GoAwayFrame)
+		require.True(t, ok)
+		assert.EqualValues(t, 1, g.LastStreamID)
+		p.headers(9, true, get("/hello")...)
+		p.wantAlive("not looked at")
+		p.nc.Write(raw(http2.FramePing, 0, 1, make([]byte, 8)))
+		g, ok = p.next("a broken rule").(*http2.GoAwayFrame)
+		require.True(t, ok)
+		assert.Equal(t, http2.ErrCodeProtocol, g.ErrCode)
+		assert.EqualValues(t, 1, g.LastStreamID)
+		p.hangUp()
+		assert.Error(t, <-done)
+	})
+}
+
 // Shutdown's result says whether everything ended as it should.
 func TestOP01ShutdownSaysHowItWent(t *testing.T) {
 	lost := errors.New("the patience of the caller")
