@@ -55,6 +55,7 @@ func TestH2FatalFrames(t *testing.T) {
 		{"H2-21 RST_STREAM on an idle stream", http2.ErrCodeProtocol, raw(http2.FrameRSTStream, 0, 1, word(8))},
 		{"H2-21 RST_STREAM on stream 0", http2.ErrCodeProtocol, raw(http2.FrameRSTStream, 0, 0, word(8))},
 		{"H2-21 WINDOW_UPDATE on an idle stream", http2.ErrCodeProtocol, raw(http2.FrameWindowUpdate, 0, 1, word(1))},
+		{"H2-21 WINDOW_UPDATE 0 on an idle stream", http2.ErrCodeProtocol, raw(http2.FrameWindowUpdate, 0, 1, word(0))},
 		{"H2-22 PUSH_PROMISE", http2.ErrCodeProtocol, raw(http2.FramePushPromise, 4, 1, append(word(2), 0x82))},
 		{"PRIORITY_UPDATE on a stream", http2.ErrCodeProtocol, raw(http2.FramePriorityUpdate, 0, 1, word(1))},
 		{"PRIORITY_UPDATE for stream 0", http2.ErrCodeProtocol, raw(http2.FramePriorityUpdate, 0, 0, word(0))},

@@ -206,11 +206,8 @@ func (c *conn) streamViolation(id uint32, v *violation) error {
 	}
 	c.hits.count(v.limit)
 	if c.idle(id) {
-		// It is not idle any more once it has been reset.
-		if c.side == clientSide || id%2 == 0 {
-			return connViolation(v.code, v.Error())
-		}
-		c.openedIn(id)
+		// It cannot be reset (RFC 9113 §6.4).
+		return connViolation(v.code, v.Error())
 	}
 	st := c.streams[id]
 	if st == nil {
