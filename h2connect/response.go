@@ -99,10 +99,13 @@ func (w *responseWriter) WriteHeader(status int) {
 		return
 	}
 	w.status, w.snapshot = status, w.header.Clone()
-	if tunnel {
+	if tunnel || status == http.StatusNoContent {
 		// "A server MUST NOT send any Transfer-Encoding or Content-Length header
-		// fields in a 2xx (Successful) response to CONNECT" (RFC 9110 §9.3.6).
+		// fields in a 2xx (Successful) response to CONNECT" (RFC 9110 §9.3.6), nor
+		// the latter with 204 (No Content) (§8.6).
 		w.snapshot["Content-Length"] = nil
+	}
+	if tunnel {
 		delete(w.snapshot, "Trailer") // RFC 9113 §8.5: only DATA follows
 	}
 	w.bodiless = w.req.Method == http.MethodHead || !contentAllowed(status)

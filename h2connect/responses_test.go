@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,20 @@ func TestResponsesThatMayHaveNoContent(t *testing.T) {
 		assert.NotContains(t, h, "content-length")
 		assert.NotContains(t, h, "content-type")
 		require.ErrorIs(t, <-errs, http.ErrBodyNotAllowed)
+		p.hangUp()
+	}
+}
+
+// "A server MUST NOT send a Content-Length header field in any response with a status
+// code of 1xx (Informational) or 204 (No Content)" (RFC 9110 §8.6).
+func TestNoContentHasNoLength(t *testing.T) {
+	for status, length := range map[string]string{"204": "", "304": "5"} {
+		p := ask(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5")
+			n, _ := strconv.Atoi(status)
+			w.WriteHeader(n)
+		}, get("/")...)
+		assert.Equal(t, length, p.wantStatus(1, status, true, "no content")["content-length"], status)
 		p.hangUp()
 	}
 }
