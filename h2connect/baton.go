@@ -132,10 +132,11 @@ func (b *baton) advance() {
 	}
 }
 
-// wokeUp is called by a stream's reader behind its read.
+// wokeUp is called by a stream's reader behind a read that has got something. One that
+// has not was not due, and there may be no inlet for it to look at.
 func (st *stream) wokeUp() {
 	r := &st.recv
-	if r.inlet != nil && r.due.Load() && r.due.Swap(false) {
+	if r.due.Load() && r.due.Swap(false) {
 		st.c.passBaton(st)
 	}
 }

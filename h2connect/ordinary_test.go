@@ -313,3 +313,24 @@ func TestCleartextPriorKnowledge(t *testing.T) {
 	assert.Equal(t, 1, resp.ProtoMajor, "HTTP/1.1 lives on beside it")
 	http.DefaultClient.CloseIdleConnections()
 }
+
+// A read that finds the end may go on beside another goroutine's SetReadDeadline.
+func TestReadAtTheEndBesideADeadline(t *testing.T) {
+	ended := make(chan struct{})
+	p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-ended
+		var both sync.WaitGroup
+		both.Go(func() {
+			assert.NoError(t, http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Hour)))
+		})
+		_, err := r.Body.Read(make([]byte, 1))
+		assert.Equal(t, io.EOF, err)
+		both.Wait()
+	}))
+	p.greet()
+	p.headers(1, false, with(get("/"), ":method", "POST")...)
+	p.fr.WriteData(1, true, nil)
+	p.wantAlive("the end has come")
+	close(ended)
+	p.wantStatus(1, "200", true, "")
+}

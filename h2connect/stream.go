@@ -71,7 +71,9 @@ var _ websocket.Stream = (*stream)(nil)
 // Read implements websocket.Stream.
 func (st *stream) Read(p []byte) (int, error) {
 	n, unbuffered, increment, err := st.recv.read(p, nil)
-	st.wokeUp()
+	if n > 0 {
+		st.wokeUp()
+	}
 	if unbuffered > 0 || increment > 0 {
 		st.c.consumed(st, unbuffered, increment)
 	}
@@ -85,7 +87,9 @@ func (st *stream) InputEnded() bool { return st.recv.ended() }
 // idle socket's reader is here: see shallow in package websocket.
 func (st *stream) ReadLazy(b lazy) (int, error) {
 	n, unbuffered, increment, err := st.recv.read(nil, b)
-	st.wokeUp()
+	if n > 0 {
+		st.wokeUp()
+	}
 	if unbuffered > 0 || increment > 0 {
 		st.c.consumed(st, unbuffered, increment)
 	}
