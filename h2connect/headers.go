@@ -11,6 +11,15 @@ import (
 // arrive in time. The block is decoded to its end even if nobody will look at
 // it, because the decoder's table depends on it.
 func (c *conn) readHeaders(fh http2.FrameHeader) error {
+	var late *time.Timer // nil while all of the block is at hand
+	defer func() {
+		if late != nil {
+			late.Stop()
+		}
+	}()
+	if int(fh.Length) > c.in.w-c.in.r {
+		late = c.boundBlock()
+	}
 	f, err := c.fr.ReadFrameForHeader(fh)
 	if err != nil {
 		if _, ok := err.(http2.StreamError); ok {
@@ -30,6 +39,9 @@ func (c *conn) readHeaders(fh http2.FrameHeader) error {
 		return err
 	}
 	if !hf.HeadersEnded() {
+		if late == nil {
+			late = c.boundBlock()
+		}
 		if err := c.readContinuations(); err != nil {
 			return err
 		}
@@ -40,13 +52,16 @@ func (c *conn) readHeaders(fh http2.FrameHeader) error {
 	return c.onHeaders(b)
 }
 
-func (c *conn) readContinuations() error {
-	late := time.AfterFunc(c.limits.Preface, func() {
+// boundBlock cuts the connection if the timer is not stopped within Limits.Preface.
+func (c *conn) boundBlock() *time.Timer {
+	return time.AfterFunc(c.limits.Preface, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.expire(limitPreface, "header block not complete in time")
 	})
-	defer late.Stop()
+}
+
+func (c *conn) readContinuations() error {
 	for {
 		fh, err := c.fr.ReadFrameHeader() // sees to it that it is a CONTINUATION
 		if err != nil {

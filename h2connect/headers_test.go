@@ -214,3 +214,49 @@ func TestTinyMaxHeaderListSizeFailsNoResponse(t *testing.T) {
 	}
 	assert.Empty(t, p.conf.Stats().LimitHits)
 }
+
+// A header block that has begun has to be complete in time, in however many frames it
+// comes.
+func TestH2_03ABlockIsToBeCompleteInTime(t *testing.T) {
+	for name, parts := range map[string]func(block []byte) [2][]byte{
+		"one frame": func(block []byte) [2][]byte {
+			frame := raw(http2.FrameHeaders, 5, 3, block)
+			return [2][]byte{frame[:len(frame)-1], frame[len(frame)-1:]}
+		},
+		"its header": func(block []byte) [2][]byte {
+			frame := raw(http2.FrameHeaders, 5, 3, block)
+			return [2][]byte{frame[:frameHeader], frame[frameHeader:]}
+		},
+		"two frames": func(block []byte) [2][]byte {
+			return [2][]byte{raw(http2.FrameHeaders, 1, 3, block), raw(http2.FrameContinuation, 4, 3, nil)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, tt := range []struct {
+				late time.Duration
+				cut  bool
+			}{{9 * time.Second, false}, {11 * time.Second, true}} {
+				synctest.Test(t, func(t *testing.T) {
+					p := clientOf(t, nil, ordinary())
+					p.greet()
+					p.headers(1, false, with(get("/echo"), ":method", "POST")...) // the connection is not idle
+					p.wantStatus(1, "200", false, "")
+					part := parts(p.block(get("/hello")...))
+					p.nc.Write(part[0])
+					time.Sleep(tt.late)
+					p.nc.Write(part[1])
+					if tt.cut {
+						p.wantEOF("cut")
+						assert.EqualValues(t, 1, p.hits("Preface"))
+					} else {
+						p.wantStatus(3, "200", false, "")
+						p.wantData(3, "<p>hello", true, "")
+						time.Sleep(time.Minute)
+						p.wantAlive("the time is over")
+					}
+					p.hangUp()
+				})
+			}
+		})
+	}
+}
