@@ -64,8 +64,8 @@
 //   - A path of * is malformed with other methods than OPTIONS (RFC 9113 §8.3.1).
 //   - Content that is not as long as content-length says: the stream is reset, as
 //     RFC 9113 §8.1.1 demands, besides the handler's error. Of a response that the
-//     handler left too short, what there is goes out, and the stream is reset
-//     behind it: with END_STREAM it would be malformed.
+//     handler left too short, what the peer has room for goes out, and the stream is
+//     reset behind it: with END_STREAM it would be malformed.
 //   - http.Server.SetKeepAlivesEnabled(false) is not seen, since net/http tells
 //     nobody else. A response with Connection: close ends its connection.
 //   - http.Server.MaxHeaderBytes: the default limit is 16 KiB, not 1 MiB, because
