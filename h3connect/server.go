@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,15 +106,11 @@ func (s *Server) forget(e *endpoint) {
 	delete(s.served, e)
 }
 
-// stop ends listening, and returns what is being served.
+// stop ends listening, and returns what is being served, until it is forgotten.
 func (s *Server) stop() []*endpoint {
 	s.mu.Lock()
 	s.closed = true
-	var list []*endpoint
-	for e := range s.served {
-		list = append(list, e)
-	}
-	s.served = nil
+	list := slices.Collect(maps.Keys(s.served))
 	s.mu.Unlock()
 	for _, e := range list {
 		e.stop()
@@ -147,7 +145,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for _, e := range list {
 		// Each goroutine ends with its endpoint, at the latest when ctx does.
-		go func() { ended <- e.drain(ctx) }()
+		go func() {
+			err := e.drain(ctx)
+			s.forget(e)
+			ended <- err
+		}()
 	}
 	var errs []error
 	for range cap(ended) {
@@ -162,10 +164,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 const goAwayPatience = time.Second
 
 // Close cuts all connections, with H3_NO_ERROR, and with them all sockets, which
-// end with status 1006. It does not wait for handlers.
+// end with status 1006. It does not wait for handlers. During a Shutdown it cuts
+// what that waits for.
 func (s *Server) Close() error {
 	for _, e := range s.stop() {
 		e.cut()
+		s.forget(e)
 	}
 	return nil
 }

@@ -223,6 +223,26 @@ func TestShutdownDoesNotWaitForStuckHandlersForEver(t *testing.T) {
 	require.Equal(t, http3.ErrCodeNoError, p.closed())
 }
 
+func TestCloseCutsWhatShutdownWaitsFor(t *testing.T) {
+	wstest.NoLeaks(t)
+	var s Server
+	entered := make(chan struct{})
+	addr, done := serveUntil(t, &s, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}))
+	p := dialRaw(t, addr)
+	p.open(headersFrame(":method: GET", ":scheme: https", ":authority: localhost", ":path: /"))
+	<-entered
+	shut := make(chan error, 1)
+	go func() { shut <- s.Shutdown(context.Background()) }()
+	require.Equal(t, http.ErrServerClosed, <-done, "Shutdown has begun")
+	require.NoError(t, s.Close())
+	require.Equal(t, http3.ErrCodeNoError, p.closed())
+	require.NoError(t, <-shut)
+	require.Empty(t, s.served)
+}
+
 func TestServeTwoSocketsAndShutdown(t *testing.T) {
 	wstest.NoLeaks(t)
 	var s Server
