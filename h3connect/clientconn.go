@@ -36,12 +36,13 @@ type clientConn struct {
 	settled  chan struct{}  // closed when SETTINGS have come
 	settings serverSettings // to be read after that
 
+	gone   context.Context // ends when nothing new may be begun, with mu held
+	goAway context.CancelFunc
+
 	mu       sync.Mutex
 	sockets  int // open, or being opened
 	requests int
-	full     bool // the server allows no further stream for now
-	goneAway bool // GOAWAY has come
-	limit    quic.StreamID
+	full     bool                                      // the server allows no further stream for now
 	opening  map[quic.StreamID]context.CancelCauseFunc // handshakes in progress
 	timer    *time.Timer
 }
@@ -64,6 +65,7 @@ func newClientConn(qc *quic.Conn, idle time.Duration) *clientConn {
 		settled: make(chan struct{}),
 		opening: make(map[quic.StreamID]context.CancelCauseFunc),
 	}
+	c.gone, c.goAway = context.WithCancel(context.Background())
 	t := http3.Transport{MaxResponseHeaderBytes: maxResponseHeaderBytes}
 	c.h3 = t.NewRawClientConn(qc)
 	c.timer = timerOf(c, (*clientConn).retire)
@@ -130,7 +132,7 @@ func (c *clientConn) gotSettings(s serverSettings) {
 func (c *clientConn) gotGoAway(id quic.StreamID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.goneAway, c.limit = true, id
+	c.goAway()
 	for stream, cancel := range c.opening {
 		if stream >= id {
 			cancel(errGoneAway)
@@ -159,7 +161,7 @@ func (c *clientConn) reserve(u use) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.goneAway || c.full || c.qc.Context().Err() != nil:
+	case c.gone.Err() != nil || c.full || c.qc.Context().Err() != nil:
 		return false
 	case u == forSocket && c.sockets >= maxSockets:
 		return false
@@ -193,7 +195,7 @@ func (c *clientConn) rearm() {
 	switch {
 	case c.sockets+c.requests > 0:
 		c.timer.Stop()
-	case c.goneAway:
+	case c.gone.Err() != nil:
 		c.timer.Reset(linger(c.qc)) // closing drops what has not been sent or was lost
 	case c.idle > 0:
 		c.timer.Reset(c.idle)
@@ -206,7 +208,7 @@ func (c *clientConn) rearm() {
 func (c *clientConn) endAfterUse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.goneAway = true
+	c.goAway()
 	c.rearm()
 }
 
@@ -223,7 +225,7 @@ func (c *clientConn) retire() {
 	c.mu.Lock()
 	unused := c.sockets+c.requests == 0
 	if unused {
-		c.goneAway = true
+		c.goAway()
 	}
 	c.mu.Unlock()
 	if unused {
@@ -236,9 +238,7 @@ func (c *clientConn) ended() error {
 	if c.qc.Context().Err() != nil {
 		return context.Cause(c.qc.Context())
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.goneAway {
+	if c.gone.Err() != nil {
 		return errGoneAway
 	}
 	return nil

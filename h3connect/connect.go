@@ -82,7 +82,5 @@ func (c *clientConn) offersSockets() bool {
 	default:
 		return false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.settings.extendedConnect && !c.goneAway && c.qc.Context().Err() == nil
+	return c.settings.extendedConnect && c.gone.Err() == nil && c.qc.Context().Err() == nil
 }

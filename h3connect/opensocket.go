@@ -71,9 +71,16 @@ func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
 		if !c.onlySocket() {
 			return nil, errFull
 		}
-		qs, err = c.qc.OpenStreamSync(ctx)
-		if err != nil && ctx.Err() != nil {
-			return nil, fmt.Errorf("waiting for a stream: %w", context.Cause(ctx))
+		wait, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer context.AfterFunc(c.gone, func() { cancel(errGoneAway) })()
+		qs, err = c.qc.OpenStreamSync(wait)
+		switch cause := context.Cause(wait); {
+		case err == nil || cause == nil:
+		case cause == errGoneAway:
+			return nil, unprocessed{cause}
+		default:
+			return nil, fmt.Errorf("waiting for a stream: %w", cause)
 		}
 	}
 	if err != nil {
@@ -102,7 +109,10 @@ func (c *clientConn) onlySocket() bool {
 func (c *clientConn) shakeHands(ctx context.Context, qs *quic.Stream, req *http.Request, o *websocket.DialOptions) (*http.Response, handshake.Agreement, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.announce(qs.StreamID(), cancel)
+	if err := c.announce(qs.StreamID(), cancel); err != nil {
+		cancel(err)
+		return nil, handshake.Agreement{}, c.abandon(ctx, qs, err)
+	}
 	defer c.settle(qs.StreamID())
 	defer c.expectLife(cancel)()
 	// From here on the end of ctx is a deadline of the stream that has passed.
@@ -122,14 +132,21 @@ func (c *clientConn) shakeHands(ctx context.Context, qs *quic.Stream, req *http.
 	return resp, agreement, nil
 }
 
-// announce makes GOAWAY end the handshake if the server will not process it.
-func (c *clientConn) announce(id quic.StreamID, cancel context.CancelCauseFunc) {
+// announce makes GOAWAY end the handshake if the server will not process it. Behind
+// GOAWAY there is none to begin:
+//
+//	"Endpoints MUST NOT initiate new requests or promise new pushes on the
+//	connection after receipt of a GOAWAY frame from the peer."
+//
+// https://www.rfc-editor.org/rfc/rfc9114#section-5.2
+func (c *clientConn) announce(id quic.StreamID, cancel context.CancelCauseFunc) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.opening[id] = cancel
-	if c.goneAway && id >= c.limit {
-		cancel(errGoneAway)
+	if c.gone.Err() != nil {
+		return errGoneAway
 	}
+	c.opening[id] = cancel
+	return nil
 }
 
 // answerTime is how long nothing at all may come after a socket has been asked for,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/altsvc"
+	"github.com/wsmux/websocket/internal/handshake"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -79,24 +81,55 @@ func TestC8GoAwayRejectsDial(t *testing.T) {
 	require.Equal(t, http3.ErrCodeNoError, old.closed())
 }
 
-// TestC8GoAwayBeforeTheStream: GOAWAY may come between the choice of a connection
-// and the opening of the stream.
-func TestC8GoAwayBeforeTheStream(t *testing.T) {
-	for _, c := range []struct {
-		stream, limit quic.StreamID
-		rejected      bool
-	}{{0, 0, true}, {8, 4, true}, {4, 8, false}} {
-		conn := &clientConn{
-			goneAway: true, limit: c.limit,
-			opening: make(map[quic.StreamID]context.CancelCauseFunc),
+// TestC8GoAwayBeforeTheRequest: GOAWAY may come between the choice of a connection
+// and the request. None may follow it, whatever its stream (RFC 9114 §5.2).
+func TestC8GoAwayBeforeTheRequest(t *testing.T) {
+	wstest.NoLeaks(t)
+	for _, limit := range []uint64{0, 4, 1 << 60} {
+		s := listenRaw(t, nil)
+		tr := newTransport(t)
+		chosen := make(chan *clientConn, 1)
+		go func() {
+			c, err := tr.acquire(soon(t), s.addr, tr.TLSClientConfig, forSocket, nil)
+			assert.NoError(t, err)
+			chosen <- c
+		}()
+		p := s.accept(socketSettings(), goAwayFrame(limit))
+		c := <-chosen
+		<-c.gone.Done()
+		req, err := handshake.Request(soon(t), "wss://"+s.addr, websocket.HTTP3, nil)
+		require.NoError(t, err)
+		_, _, err = c.openSocket(soon(t), req, new(websocket.DialOptions))
+		require.Equal(t, unprocessed{errGoneAway}, err)
+		require.Equal(t, http3.ErrCodeNoError, p.closed())
+		if str, err := p.qc.AcceptStream(soon(t)); err == nil {
+			n, _ := str.Read(make([]byte, 1))
+			require.Zero(t, n, "a request behind GOAWAY")
 		}
-		ctx, cancel := context.WithCancelCause(context.Background())
-		conn.announce(c.stream, cancel)
-		require.Equal(t, c.rejected, context.Cause(ctx) == errGoneAway)
-		cancel(nil)
-		conn.settle(c.stream)
-		require.Empty(t, conn.opening)
 	}
+}
+
+func TestC8GoAwayEndsTheWaitForAStream(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, &quic.Config{MaxIncomingStreams: -1})
+	tr := newTransport(t)
+	c := goDial(soon(t), tr, s.addr, nil)
+	old := s.accept(socketSettings())
+	conn := func() *clientConn {
+		for {
+			if list := tr.connections(); len(list) > 0 {
+				return list[0]
+			}
+			runtime.Gosched()
+		}
+	}()
+	<-conn.settled
+	_, err := old.control.Write(goAwayFrame(0))
+	require.NoError(t, err)
+	_, err = s.ln.Accept(soon(t))
+	require.NoError(t, err, "another connection")
+	require.NoError(t, tr.Close())
+	require.Error(t, (<-c).err)
 }
 
 func TestC7SocketLivesOnAfterGoAway(t *testing.T) {
@@ -113,9 +146,7 @@ func TestC7SocketLivesOnAfterGoAway(t *testing.T) {
 
 	conn := tr.connections()[0]
 	require.Eventually(t, func() bool {
-		conn.mu.Lock()
-		defer conn.mu.Unlock()
-		return conn.goneAway
+		return conn.gone.Err() != nil
 	}, patience, time.Millisecond)
 	next := goDial(soon(t), tr, s.addr, nil)
 	other := s.accept(socketSettings())
