@@ -42,9 +42,10 @@ type clientConn struct {
 	mu       sync.Mutex
 	sockets  int // open, or being opened
 	requests int
-	full     bool                                      // the server allows no further stream for now
-	opening  map[quic.StreamID]context.CancelCauseFunc // handshakes in progress
+	waiting  int  // requests that have no stream yet
+	full     bool // the server allows no further stream for now
 	timer    *time.Timer
+	opening  map[quic.StreamID]context.CancelCauseFunc // handshakes in progress
 }
 
 // maxSockets is how many sockets share a connection. Servers commonly allow 100
@@ -252,15 +253,64 @@ func (c *clientConn) setFull() {
 }
 
 // roundTrip sends an ordinary request. The connection is released when the
-// response's body has been read or closed, or with the error.
-func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.h3.RoundTrip(r)
-	if err != nil {
+// response's body has been read or closed, or with the error. That is errFull or
+// errGoneAway where the request has not been sent, for want of a stream.
+func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
+	ctx := w.request.Context()
+	if err := ctx.Err(); err != nil {
 		c.release(forRequest)
 		return nil, err
 	}
-	resp.Body = &countedBody{resp.Body, sync.OnceFunc(func() { c.release(forRequest) })}
-	return resp, nil
+	// http3 knows one context for the wait and for all that follows. This one must
+	// not end with the response: there may be content of the request to send still.
+	both, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	untie := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	stop := c.awaitStream(cancel)
+	w.begun = stop
+	resp, err := c.h3.RoundTrip(w.request.WithContext(both))
+	stop()
+	if err == nil {
+		resp.Body = &countedBody{resp.Body, sync.OnceFunc(func() { untie(); c.release(forRequest) })}
+		return resp, nil
+	}
+	untie()
+	c.release(forRequest)
+	cause := context.Cause(both)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case (cause == errFull || cause == errGoneAway) && !w.left.Load():
+		return nil, cause
+	}
+	return nil, err
+}
+
+// streamTime is how long an ordinary request waits for a stream before it goes to
+// another connection: for one that a short response gives back it is worth waiting.
+const streamTime = 250 * time.Millisecond
+
+// awaitStream ends the wait for a stream, by cancel, with GOAWAY, and after
+// streamTime if it is for others to end: on a connection on which nobody has a stream
+// the server has allowed none yet. The function that it returns ends the watch.
+func (c *clientConn) awaitStream(cancel context.CancelCauseFunc) (stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting++
+	late := time.AfterFunc(streamTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.sockets+c.requests > c.waiting {
+			cancel(errFull)
+		}
+	})
+	going := context.AfterFunc(c.gone, func() { cancel(errGoneAway) })
+	return sync.OnceFunc(func() {
+		late.Stop()
+		going()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting--
+	})
 }
 
 // A countedBody says when it is done with.

@@ -111,25 +111,31 @@ func TestC8GoAwayBeforeTheRequest(t *testing.T) {
 
 func TestC8GoAwayEndsTheWaitForAStream(t *testing.T) {
 	wstest.NoLeaks(t)
-	s := listenRaw(t, &quic.Config{MaxIncomingStreams: -1})
-	tr := newTransport(t)
-	c := goDial(soon(t), tr, s.addr, nil)
-	old := s.accept(socketSettings())
-	conn := func() *clientConn {
-		for {
-			if list := tr.connections(); len(list) > 0 {
-				return list[0]
-			}
+	for _, begin := range []func(tr *Transport, addr string) error{
+		func(tr *Transport, addr string) error {
+			return (<-goDial(soon(t), tr, addr, nil)).err
+		},
+		func(tr *Transport, addr string) error {
+			_, err := tr.RoundTrip(newRequest(t, "https://"+addr))
+			return err
+		},
+	} {
+		s := listenRaw(t, &quic.Config{MaxIncomingStreams: -1})
+		tr := newTransport(t)
+		failed := make(chan error, 1)
+		go func() { failed <- begin(tr, s.addr) }()
+		old := s.accept(socketSettings())
+		for len(tr.connections()) == 0 {
 			runtime.Gosched()
 		}
-	}()
-	<-conn.settled
-	_, err := old.control.Write(goAwayFrame(0))
-	require.NoError(t, err)
-	_, err = s.ln.Accept(soon(t))
-	require.NoError(t, err, "another connection")
-	require.NoError(t, tr.Close())
-	require.Error(t, (<-c).err)
+		<-tr.connections()[0].settled
+		_, err := old.control.Write(goAwayFrame(0))
+		require.NoError(t, err)
+		_, err = s.ln.Accept(soon(t))
+		require.NoError(t, err, "another connection")
+		require.NoError(t, tr.Close())
+		require.Error(t, <-failed)
+	}
 }
 
 func TestC7SocketLivesOnAfterGoAway(t *testing.T) {
@@ -265,6 +271,49 @@ func TestT36StreamLimit(t *testing.T) {
 		wantEcho(t, c, "hello")
 	}
 	require.Equal(t, 4, conns.count())
+}
+
+// TestT36RequestsWithoutAStream: sockets, or responses that take long, have all
+// streams that the server allows.
+func TestT36RequestsWithoutAStream(t *testing.T) {
+	wstest.NoLeaks(t)
+	var conns connections
+	addr := serve(t, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodConnect {
+				echo(w, r)
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		})))
+	tr := newTransport(t)
+	for range 3 {
+		dial(t, tr, addr, nil)
+	}
+	for n := range 7 {
+		resp, err := tr.RoundTrip(newRequest(t, "https://"+addr))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		require.Equal(t, 2+n/3, conns.count())
+	}
+}
+
+// A request that waits for the first stream that a server allows goes nowhere else.
+func TestRequestWaitsForTheFirstStream(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, &quic.Config{MaxIncomingStreams: -1})
+	tr := newTransport(t)
+	ctx, cancel := context.WithTimeout(soon(t), 2*streamTime)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := tr.RoundTrip(newRequest(t, "https://"+s.addr).WithContext(ctx))
+		failed <- err
+	}()
+	s.accept(socketSettings())
+	require.Equal(t, context.DeadlineExceeded, <-failed)
+	require.Len(t, tr.connections(), 1)
 }
 
 func TestT36SocketsLeaveRoomForRequests(t *testing.T) {

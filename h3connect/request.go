@@ -74,12 +74,14 @@ type watchedRequest struct {
 	original *http.Request
 	request  *http.Request // to be sent
 	left     atomic.Bool   // its header section has been written
+	begun    func()        // called, once or more often, when it has a stream
 }
 
 func watchRequest(r *http.Request) *watchedRequest {
 	w := &watchedRequest{original: r}
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		WroteHeaders: func() { w.left.Store(true) },
+		WroteHeaderField: func(string, []string) { w.begun() },
+		WroteHeaders:     func() { w.left.Store(true) },
 	})
 	w.request = r.WithContext(ctx)
 	if r.Header == nil {

@@ -194,11 +194,15 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("h3connect: %w", err)
 		}
 		sent := watchRequest(next)
-		resp, err := c.roundTrip(sent.request)
+		resp, err := c.roundTrip(sent)
 		if err == nil {
 			c.heed(resp)
 			resp.Request = r
 			return resp, nil
+		}
+		if err == errFull {
+			c.setFull()
+			continue
 		}
 		if ctx.Err() != nil || tried != nil {
 			return nil, err
