@@ -439,6 +439,7 @@ func TestZoneOfAnIPv6Literal(t *testing.T) {
 	resp.Body.Close()
 	assert.Equal(t, "[fe80::1]:81", <-hosts)
 	assert.Empty(t, dialled, "one connection")
+	assert.Equal(t, "fe80::1", clientTLS(nil, "fe80::1%Lo").ServerName, "what a certificate is for")
 }
 
 // refusers returns an http.Transport whose connections, without TLS, end at servers

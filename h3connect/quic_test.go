@@ -96,6 +96,43 @@ func TestDialByName(t *testing.T) {
 	require.NoError(t, c.CloseNow())
 }
 
+// The zone of an IPv6 literal says to this machine where to dial, and stays here (RFC
+// 6874 §4).
+func TestZoneOfAnIPv6Literal(t *testing.T) {
+	wstest.NoLeaks(t)
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skip(err)
+	}
+	server, _ := wstest.Certificates()
+	var s Server
+	done := make(chan error, 1)
+	hosts := make(chan string, 2)
+	go func() {
+		done <- s.Serve(pc, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			hosts <- r.Host
+			if r.Method == http.MethodConnect {
+				echo(w, r)
+			}
+		}), server)
+	}()
+	defer func() {
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	}()
+	_, port, err := net.SplitHostPort(pc.LocalAddr().String())
+	require.NoError(t, err)
+	tr := newTransport(t)
+	c, _, err := tr.Dial(soon(t), "wss://[::1%251]:"+port+"/", nil)
+	require.NoError(t, err)
+	require.Equal(t, "[::1]:"+port, <-hosts)
+	resp, err := tr.RoundTrip(newRequest(t, "https://[::1%251]:"+port+"/"))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "[::1]:"+port, <-hosts)
+	require.NoError(t, c.CloseNow())
+}
+
 func TestDialUntrustedServer(t *testing.T) {
 	wstest.NoLeaks(t)
 	addr := serve(t, new(Server), http.HandlerFunc(echo))

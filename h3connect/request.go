@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/wsmux/websocket/internal/handshake"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -84,6 +85,10 @@ func watchRequest(r *http.Request) *watchedRequest {
 		WroteHeaders:     func() { w.left.Store(true) },
 	})
 	w.request = r.WithContext(ctx)
+	if r.Host == "" {
+		w.request.Host = r.URL.Host
+	}
+	w.request.Host = handshake.WithoutZone(w.request.Host)
 	if r.Header == nil {
 		w.request.Header = make(http.Header)
 	}
