@@ -158,8 +158,14 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.h.ServeHTTP(w, r)
 		return
 	}
+	untilEnd := r.Context() // http3's: of our sending direction
 	sc, r := newScope(c, r)
-	defer func() { handled = sc.returned() }()
+	defer func() {
+		handled = sc.returned()
+		if !sc.taken() {
+			c.hold(untilEnd) // somebody else may have taken the stream
+		}
+	}()
 	if !strings.EqualFold(r.Proto, "websocket") {
 		s.h.ServeHTTP(w, r) // another protocol is none of ours
 		return
@@ -189,6 +195,7 @@ type scope struct {
 	stop   func() bool // ends the tie to http3's context
 
 	mu       sync.Mutex
+	ours     bool // Accept has taken the stream
 	outlives bool // the socket has a websocket.Handler
 	over     bool // the HTTP handler has returned
 	gone     bool // the stream was released
@@ -207,7 +214,19 @@ func scopeOf(ctx context.Context) *scope {
 	return sc
 }
 
-func (s *scope) accepted() { s.stop() }
+func (s *scope) accepted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ours = true
+	s.stop()
+}
+
+// taken says whether the stream's end is known from released.
+func (s *scope) taken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ours
+}
 
 // handled says that the socket is to outlive its HTTP handler.
 func (s *scope) handled() error {
@@ -247,6 +266,7 @@ type serverConn struct {
 
 	mu       sync.Mutex
 	requests int // whose handler runs
+	held     int // streams that may have outlived their handlers
 	draining bool
 	timer    *time.Timer
 }
@@ -290,7 +310,7 @@ func linger(qc *quic.Conn) time.Duration {
 // rearm starts the timer anew. It is called with mu held, or before c is shared.
 func (c *serverConn) rearm() {
 	switch {
-	case c.requests > 0:
+	case c.requests+c.held > 0:
 		c.timer.Stop()
 	case c.draining:
 		c.timer.Reset(linger(c.qc))
@@ -324,6 +344,21 @@ func (c *serverConn) end() {
 	}
 }
 
+// hold keeps the connection open until ctx ends, which the connection's end ends too.
+func (c *serverConn) hold(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held++
+	context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.held--
+		if c.qc.Context().Err() == nil {
+			c.rearm()
+		}
+	})
+}
+
 // drain lets the connection end behind its last request.
 func (c *serverConn) drain() {
 	c.mu.Lock()
@@ -334,7 +369,7 @@ func (c *serverConn) drain() {
 
 func (c *serverConn) expire() {
 	c.mu.Lock()
-	busy := c.requests > 0
+	busy := c.requests+c.held > 0
 	c.mu.Unlock()
 	if !busy {
 		c.fail(http3.ErrCodeNoError, "")

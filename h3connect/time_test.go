@@ -16,6 +16,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/wstest"
@@ -165,6 +166,35 @@ func TestH3_04StreamsWithoutHeaders(t *testing.T) {
 		require.True(t, ok)
 		require.True(t, app.Remote)
 		require.EqualValues(t, http3.ErrCodeNoError, app.ErrorCode)
+	})
+}
+
+// A stream that somebody else has taken over keeps its connection, also when its
+// handler has returned, until our direction has ended.
+func TestStreamTakenByHandKeepsItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		taken := make(chan *http3.Stream, 1)
+		bubbleServer(t, n, new(Server), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			AcceptByHand(w)
+			w.WriteHeader(http.StatusOK)
+			hs, err := w.(http3.HTTPStreamer).HTTPStream()
+			if assert.NoError(t, err) {
+				taken <- hs
+			}
+		}))
+		tr := bubbleTransport(t, n)
+		tr.IdleTimeout = -1
+		c := bubbleDial(t, tr, &websocket.DialOptions{Limits: websocket.Limits{PingInterval: -1}})
+		qc := tr.connections()[0].qc
+		time.Sleep(10 * time.Minute)
+		require.NoError(t, qc.Context().Err(), "there is a socket on it")
+
+		require.NoError(t, (<-taken).Close())
+		start := time.Now()
+		<-qc.Context().Done()
+		require.InDelta(t, defaultServerIdle, time.Since(start), float64(time.Second))
+		require.NoError(t, c.CloseNow())
 	})
 }
 
