@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,38 @@ func TestPMD11InflatedLimitOnEveryPath(t *testing.T) {
 				err = read(t.Context(), e)
 				require.ErrorIs(t, err, websocket.ErrMessageTooBig)
 				e.wantFailed(t, 1009)
+			})
+		})
+	}
+}
+
+// A limit that no message can pass is none, also as the largest number there is.
+func TestInflatedLimitOfTheLargestNumber(t *testing.T) {
+	for name, set := range map[string]func(s *socket) func(c *websocket.Conn){
+		"Limits.Message": func(s *socket) func(*websocket.Conn) {
+			s.params.Limits.Message = math.MaxInt64
+			return func(*websocket.Conn) {}
+		},
+		"SetReadLimit": func(*socket) func(*websocket.Conn) {
+			return func(c *websocket.Conn) { c.SetReadLimit(math.MaxInt64) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				s := deflating(client, websocket.DeflateParams{})
+				after := set(&s)
+				e := s.open(t)
+				after(e.Conn)
+				want := strings.Repeat("more and ", 5000)
+				f := wstest.Text(string(newDeflater(15, 6).payload([]byte(want), true))).Compressed()
+				e.peer.Send(t, f)
+				_, p, err := e.Read(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, want, string(p))
+				e.peer.Send(t, f)
+				_, r, err := e.Reader(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, want, copyOf(t, r))
 			})
 		})
 	}

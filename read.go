@@ -406,8 +406,8 @@ func (c *Conn) inflate(dst []byte, most int) ([]byte, bool, error) {
 	}
 	before := len(dst)
 	limit := in.limit
-	if limit > 0 {
-		most = int(min(int64(most), limit-in.size+1))
+	if rest := limit - in.size; limit > 0 && rest < int64(most) {
+		most = int(rest) + 1
 	}
 	var n int
 	var done bool
