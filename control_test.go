@@ -142,6 +142,43 @@ func TestWS20OnePendingPongAndTheLatestWins(t *testing.T) {
 	})
 }
 
+// A slowContext lets nobody wait for its end before goOn is closed.
+type slowContext struct {
+	context.Context
+	goOn chan struct{}
+}
+
+func (c slowContext) Done() <-chan struct{} {
+	<-c.goOn
+	return c.Context.Done()
+}
+
+// Whoever gives up waiting may have had his turn meanwhile: a Ping that has come then
+// is answered all the same.
+func TestPingIsAnsweredBehindAWriteThatGivesUp(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 100}}.open(t)
+		e.beginRead(t.Context())
+		for range 16 { // with both at hand, his turn or the end of his context is taken at random
+			first := begin(func() error { return e.Write(t.Context(), websocket.MessageBinary, make([]byte, 200)) })
+			synctest.Wait()
+			ctx, cancel := context.WithCancel(t.Context())
+			slow := slowContext{ctx, make(chan struct{})}
+			second := begin(func() error { return e.Write(slow, websocket.MessageText, nil) })
+			synctest.Wait()
+			assert.Equal(t, frame.Binary, e.peer.Next(t, "the turn is the second's").Opcode)
+			require.NoError(t, <-first)
+			e.peer.Send(t, wstest.Ping("meanwhile"))
+			synctest.Wait()
+			cancel()
+			close(slow.goOn)
+			require.ErrorIs(t, <-second, context.Canceled)
+			e.peer.WantFrame(t, frame.Pong, "meanwhile", "nobody else would write it")
+		}
+		e.CloseNow()
+	})
+}
+
 func TestPingIsAnsweredWithItsPayload(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		e := socket{client: client}.open(t)

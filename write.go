@@ -307,6 +307,9 @@ func (c *Conn) writeData(ctx context.Context, h frame.Header, p []byte) error {
 // lockOutput takes the output gate for a frame.
 func (c *Conn) lockOutput(ctx context.Context) error {
 	if !c.output.tryLock() && !c.output.lock(ctx, c.overChan()) {
+		if c.pongIsDue() { // perhaps the turn had come, and was given up
+			go c.writePongIfFree() // ends with the write
+		}
 		return c.whyNotWritten(ctx)
 	}
 	err := c.writableNow(ctx)
