@@ -75,6 +75,25 @@ func TestHandleSkipsTheRestOfAReadersMessage(t *testing.T) {
 	})
 }
 
+// A Read that has its turn behind Handle takes nothing: what it left of its input would
+// wait until more comes.
+func TestHandleBesideReads(t *testing.T) {
+	onEveryStream(t, func(t *testing.T, s socket) {
+		e := s.open(t)
+		reading := e.beginRead(t.Context())
+		synctest.Wait()
+		waiting := e.beginRead(t.Context())
+		synctest.Wait()
+		r := new(recorder)
+		require.NoError(t, e.Handle(r))
+		e.peer.SendRaw(t, e.peer.Append(nil, wstest.Text("one"), wstest.Text("two"), wstest.Text("three")))
+		synctest.Wait()
+		assert.Equal(t, "one", (<-reading).payload, "it was in progress")
+		assert.ErrorContains(t, (<-waiting).err, "Handler")
+		assert.Equal(t, []string{"text two", "text three"}, r.messages)
+	})
+}
+
 func TestHandleAnAbandonedReadsMessage(t *testing.T) {
 	onEveryStream(t, func(t *testing.T, s socket) {
 		e := s.open(t)

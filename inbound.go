@@ -102,13 +102,16 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	if c.handling.Load() != nil {
 		return errHandled
 	}
-	if c.lockInput(ctx, nil) {
-		return nil
+	if !c.lockInput(ctx, nil) {
+		if !c.knowsEnd() {
+			return gaveUp("read", ctx)
+		}
+		c.lockInput(context.WithoutCancel(ctx), nil) // whoever reads finds the end
 	}
-	if !c.knowsEnd() {
-		return gaveUp("read", ctx)
+	if c.handling.Load() != nil { // who serves a Handler does not look for what is read here
+		c.unlockRead()
+		return errHandled
 	}
-	c.lockInput(context.WithoutCancel(ctx), nil) // whoever reads finds the end
 	return nil
 }
 
