@@ -120,7 +120,7 @@ func New(s Stream, p Params) *Conn {
 		c.in = c.newInbound()
 		c.in.buf = append([]byte(nil), p.Buffered...)
 		c.in.w = len(p.Buffered)
-		c.useInput()
+		c.received(len(p.Buffered))
 	}
 	c.startKeepAlive()
 	return c

@@ -10,6 +10,24 @@ import (
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
+func TestStatsCountWhatCameWithTheHandshake(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		peer := wstest.NewClient(nil)
+		if client {
+			peer = wstest.NewServer(nil)
+		}
+		s := socket{client: client}
+		s.params.Buffered = peer.Append(nil, wstest.Text("greeting"), wstest.Text("in ").Fragment())
+		e := s.open(t)
+		e.peer.Send(t, wstest.Continuation("pieces"))
+		wantText(t, e.Conn, "greeting")
+		wantText(t, e.Conn, "in pieces")
+		assert.Equal(t, websocket.Stats{
+			MessagesRead: 2, FramesRead: 3, BytesRead: int64(len(s.params.Buffered)) + e.far.WrittenBytes(),
+		}, e.Stats())
+	})
+}
+
 func TestStatsCountBothDirections(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		s := deflating(client, websocket.DeflateParams{})
