@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -263,4 +264,32 @@ func TestOP06WriteStall(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A peer that takes 64 KiB within WriteStall is not cut, however large the message is.
+func TestOP06WriteStallOfALargeMessage(t *testing.T) {
+	p := make([]byte, 1<<20)
+	m, err := websocket.NewPreparedMessage(websocket.MessageBinary, p)
+	require.NoError(t, err)
+	for name, write := range map[string]func(ctx context.Context, c *websocket.Conn) error{
+		"Write":         func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageBinary, p) },
+		"WritePrepared": func(ctx context.Context, c *websocket.Conn) error { return c.WritePrepared(ctx, m) },
+	} {
+		for _, vectored := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, vectored %t", name, vectored), func(t *testing.T) {
+				asBothRoles(t, func(t *testing.T, client bool) {
+					e := socket{client: client, vectored: vectored}.open(t)
+					writing := begin(func() error { return write(t.Context(), e.Conn) })
+					b := make([]byte, 16<<10)
+					for left := len(p); left > 0; {
+						time.Sleep(5 * time.Second)
+						n, err := io.ReadFull(e.far, b[:min(left, len(b))])
+						require.NoError(t, err)
+						left -= n
+					}
+					require.NoError(t, <-writing)
+				})
+			})
+		}
+	}
 }

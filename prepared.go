@@ -146,7 +146,13 @@ func (c *Conn) writePreparedFrame(ctx context.Context, h frame.Header, e *prepar
 	case s.InMessage():
 		return errCutShort
 	}
-	n, err := c.writeStream(ctx, e.server, nil)
+	var n int64
+	var err error
+	if len(e.payload) <= writeStep {
+		n, err = c.writeStream(ctx, e.server, nil)
+	} else {
+		n, err = c.writeSteps(ctx, e.server[:len(e.server)-len(e.payload)], e.payload)
+	}
 	if err != nil {
 		return c.writeFailed(ctx, h.Opcode, n, err, c.outbound().sender)
 	}
