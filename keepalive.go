@@ -198,6 +198,7 @@ func (c *Conn) checkAlive() {
 		return
 	}
 	last := c.alive.listen()
+	behind := c.backlogged() // what was read ahead then may be taken while it waits
 	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.PingTimeout)
 	defer cancel()
 	dead := &CloseError{Code: StatusAbnormalClosure, Remote: true, Err: errDead}
@@ -213,7 +214,7 @@ func (c *Conn) checkAlive() {
 	case c.err.Load() != nil:
 	case heard:
 		c.watchAgain(max(0, c.untilPing()))
-	case err != nil && !deaf, c.backlogged():
+	case err != nil && !deaf, behind, c.backlogged():
 		// A frame is on its way to it, for which the stall watch is responsible;
 		// or the application does not read.
 		c.watchAgain(c.set.limits.PingInterval)

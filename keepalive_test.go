@@ -216,6 +216,37 @@ func TestKeepAlivePassesBetweenFragments(t *testing.T) {
 	})
 }
 
+// Nor is a peer blamed for an application that takes longer over a message than
+// keep-alive waits: what it takes meanwhile was read ahead.
+func TestOP06ApplicationThatIsSlowOverEachMessage(t *testing.T) {
+	for _, pace := range []time.Duration{20 * time.Second, 40 * time.Second, 100 * time.Second} {
+		t.Run(pace.String(), func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 1 << 20}, params: websocket.Params{Limits: keepAlive}}.open(t)
+				for range 20 {
+					e.peer.Send(t, wstest.Binary(make([]byte, 8000)))
+				}
+				go func() { // ends with the stream
+					for {
+						f, err := e.peer.TryNext()
+						if err != nil || f.Opcode == frame.Ping && e.peer.TrySend(wstest.Pong(string(f.Payload))) != nil {
+							return
+						}
+					}
+				}()
+				for range 20 {
+					time.Sleep(pace)
+					_, _, err := e.Read(t.Context())
+					require.NoError(t, err, "the peer has sent all of it")
+				}
+				time.Sleep(time.Hour)
+				assert.NoError(t, e.Write(t.Context(), websocket.MessageText, nil), "it answers Pings")
+				e.CloseNow()
+			})
+		})
+	}
+}
+
 // OP-06: a peer that takes no byte is cut after WriteStall.
 func TestOP06WriteStall(t *testing.T) {
 	for name, c := range map[string]struct {
