@@ -247,10 +247,10 @@ func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
 	}
 	for {
 		var err error
-		full := false
+		var room <-chan struct{}
 		if c.lockAhead(ctx, pong) {
 			err = c.readAhead(ctx, pong)
-			full = c.in.aheadFull()
+			room = c.in.aheadRoom()
 			c.unlockRead()
 		}
 		select {
@@ -264,20 +264,17 @@ func (c *Conn) awaitPong(ctx context.Context, pong <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if full {
-			return c.awaitReader(ctx, pong)
+		if room == nil {
+			continue
 		}
-	}
-}
-
-// awaitReader waits for a Pong behind more data than may be read ahead.
-func (c *Conn) awaitReader(ctx context.Context, pong <-chan struct{}) error {
-	select {
-	case <-pong:
-		return nil
-	case <-c.overChan():
-		return c.err.Load()
-	case <-ctx.Done():
-		return gaveUp("ping", ctx)
+		select { // the Pong is behind more data than may be read ahead
+		case <-room:
+		case <-pong:
+			return nil
+		case <-c.overChan():
+			return c.err.Load()
+		case <-ctx.Done():
+			return gaveUp("ping", ctx)
+		}
 	}
 }

@@ -388,6 +388,30 @@ func TestWS22PingReadsAheadNoMoreThan64KiB(t *testing.T) {
 	})
 }
 
+// Behind as much as may be read ahead, Ping reads on when the application has made room.
+func TestWS22PingReadsOnBehindTheApplication(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 1 << 20}}.open(t)
+		pinged := begin(func() error { return e.Ping(t.Context()) })
+		own := e.wantPing(t, "a Ping")
+		const messages, size = 20, 8000
+		for i := range messages {
+			e.peer.Send(t, wstest.Text(fmt.Sprintf("%04d%s", i, strings.Repeat("x", size-4))))
+		}
+		e.peer.Send(t, wstest.Pong(own))
+		for i := range messages {
+			synctest.Wait()
+			_, p, err := e.Read(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("%04d", i), string(p[:4]))
+			require.Len(t, p, size)
+		}
+		synctest.Wait()
+		require.NotEmpty(t, pinged, "the application has read all there was")
+		require.NoError(t, <-pinged)
+	})
+}
+
 func TestPingEndsWithItsContextAndWithTheConn(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
 		e := socket{client: client}.open(t)

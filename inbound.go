@@ -80,6 +80,7 @@ type part struct {
 type ahead struct {
 	parts []part
 	bytes int
+	room  chan struct{} // closed when there is room for more; nil: nobody waits for that
 }
 
 // lockRead takes the reading gate for a read by the application. A Conn that
@@ -239,6 +240,10 @@ func (c *Conn) nextPart(ctx context.Context) (part, error) {
 		p := a.parts[0]
 		a.parts = a.parts[1:]
 		a.bytes -= len(p.payload)
+		if a.room != nil && !in.aheadFull() {
+			close(a.room)
+			a.room = nil
+		}
 		if len(a.parts) == 0 {
 			in.ahead = nil
 		}
@@ -520,4 +525,16 @@ func (in *inbound) keep(p part) {
 func (in *inbound) aheadFull() bool {
 	a := in.ahead
 	return a != nil && (a.bytes >= maxAhead || len(a.parts) >= maxAheadParts)
+}
+
+// aheadRoom returns what is closed when the application has taken so much that more may
+// be read ahead of it, nil if that is so.
+func (in *inbound) aheadRoom() <-chan struct{} {
+	if !in.aheadFull() {
+		return nil
+	}
+	if in.ahead.room == nil {
+		in.ahead.room = make(chan struct{})
+	}
+	return in.ahead.room
 }
