@@ -139,6 +139,7 @@ func (c *Conn) readForAnswer() (late, behind bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.set.limits.CloseTimeout)
 	defer cancel()
 	over := c.overChan()
+	behind = c.backlogged()
 	// Of those who read ahead one reads for all, see awaitPong.
 	if c.outbound().awaitingPong.lock(ctx, over) {
 		defer c.outbound().awaitingPong.unlock()

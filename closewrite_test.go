@@ -127,6 +127,30 @@ func TestCloseWriteDoesNotBlameThePeerForASlowApplication(t *testing.T) {
 	})
 }
 
+// Nor is it blamed if it is a Ping that reads ahead meanwhile.
+func TestCloseWriteBesideAPingBehindASlowApplication(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client, pipe: wstest.PipeOptions{Buffer: 1 << 20}}.open(t)
+		go e.Ping(context.Background()) // ends with the socket
+		e.wantPing(t, "a Ping")
+		for range 20 {
+			e.peer.Send(t, wstest.Binary(make([]byte, 8000)))
+		}
+		synctest.Wait()
+		require.NoError(t, e.CloseWrite(t.Context(), 1000, ""))
+		e.peer.WantClose(t, 1000, "ours")
+		e.peer.Send(t, wstest.Close(1000, ""))
+		time.Sleep(3 * time.Second)
+		for range 20 { // the third time in the moment in which CloseTimeout ends
+			time.Sleep(4 * time.Second)
+			_, _, err := e.Read(t.Context())
+			require.NoError(t, err)
+		}
+		_, _, err := e.Read(t.Context())
+		wantEnd(t, err, 1000, false)
+	})
+}
+
 // A handler that gives up because it can write no more says CloseNow on its way
 // out; the peer shall see the Close frame all the same, and the socket ends in
 // bounded time.
