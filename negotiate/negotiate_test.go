@@ -219,22 +219,6 @@ func (p *http1Proxy) dial(ctx context.Context, network, _ string) (net.Conn, err
 	return client, nil
 }
 
-// A certificate is for an address, and not for its zone on this machine.
-func TestDialerVerifiesWithoutZone(t *testing.T) {
-	s := start(t, &negotiate.Server{}, true)
-	d := &negotiate.Dialer{
-		TLSClientConfig: s.client,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, s.addr)
-		},
-	}
-	defer d.CloseIdleConnections()
-	c, _, err := d.Dial(t.Context(), "wss://[::1%25lo]/ws", nil)
-	require.NoError(t, err)
-	echo(t, c)
-	require.NoError(t, c.CloseNow())
-}
-
 func TestDialerAnswersAreFinal(t *testing.T) {
 	s := start(t, &negotiate.Server{}, true)
 	d := &negotiate.Dialer{TLSClientConfig: s.client}
