@@ -44,9 +44,10 @@ import (
 // MiB in large buffers and 172 MiB in the others, and what their streams hold within
 // their own limits.
 //
-// On loopback, messages of 64 KiB take as long as through a copy between two TCP
-// connections if HTTP/1.1 is on both sides, and up to a third longer where HTTP/2 or
-// TLS is to be taken apart: BenchmarkProxyTurns in internal/e2e.
+// On loopback, messages of 64 KiB take as long, within an eighth, as through a program
+// that copies bytes between the same two ends, and ends TLS where only one of them
+// speaks it; and up to a third longer than through one that has the system copy
+// them as they are: BenchmarkProxyTurns in internal/e2e.
 //
 // An orderly end, END and a reset on one side become the same on the other. The
 // client gets status 1012 if the backend is lost or ends without a Close frame,
