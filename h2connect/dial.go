@@ -8,6 +8,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
 	"github.com/wsmux/websocket/internal/tunnel"
+	"golang.org/x/net/http2"
 )
 
 // Dial opens a socket at rawURL, whose scheme is wss, ws, https or http, on an
@@ -98,7 +99,7 @@ func (cc *ClientConn) dialReserved(ctx context.Context, req *http.Request, o *we
 	}
 	// While the handshake lasts its context governs the stream, after that
 	// nothing does.
-	stop := context.AfterFunc(ctx, func() { st.Abort() })
+	stop := context.AfterFunc(ctx, func() { st.abort(http2.ErrCodeCancel, context.Cause(ctx)) })
 	resp, err := st.exchange.wait(st, ctx)
 	if err != nil {
 		stop()

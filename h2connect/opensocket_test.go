@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,6 +278,54 @@ func TestNobodyWaitsNobodyDials(t *testing.T) {
 		require.ErrorIs(t, <-ended, context.Canceled)
 		assert.Empty(t, tr.dials)
 	})
+}
+
+// A Dial whose context ends says so, also where that has reset the stream before it is
+// looked at.
+func TestDialSaysThatItsContextHasEnded(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := startTLS(t, nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	tr := testTransport(t)
+	for range 20 { // of two things that are ready select takes either
+		ctx, req, cancel, err := newDial(testContext(t), s.url("/ws"), nil)
+		require.NoError(t, err)
+		cc, err := tr.getSocket(ctx, &search{key: keyOf(req.URL)})
+		require.NoError(t, err)
+		_, _, err = cc.dialReserved(&endsWhenAsked{Context: ctx, cc: cc}, req, nil, nil)
+		require.ErrorIs(t, err, context.Canceled)
+		cancel()
+	}
+}
+
+// An endsWhenAsked is a context that ends when Done is called behind AfterFunc: first
+// for the function that was given to that, which resets cc's only stream.
+type endsWhenAsked struct {
+	context.Context
+	cc   *ClientConn
+	tell func()
+	err  error
+}
+
+func (c *endsWhenAsked) AfterFunc(f func()) (stop func() bool) {
+	c.tell = f
+	return func() bool { return c.err == nil }
+}
+
+func (c *endsWhenAsked) Err() error { return c.err }
+
+func (c *endsWhenAsked) Done() <-chan struct{} {
+	done := make(chan struct{})
+	if c.tell != nil {
+		c.err = context.Canceled
+		c.tell()
+		for reset := false; !reset; runtime.Gosched() {
+			c.cc.c.mu.Lock()
+			reset = len(c.cc.c.streams) == 0
+			c.cc.c.mu.Unlock()
+		}
+		close(done)
+	}
+	return done
 }
 
 func TestTransportsClose(t *testing.T) {
