@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -110,7 +109,7 @@ func tlsConfig(c *tls.Config, host string) *tls.Config {
 	c = c.Clone()
 	c.NextProtos = []string{"http/1.1"}
 	if c.ServerName == "" {
-		c.ServerName, _, _ = strings.Cut(host, "%") // without an IPv6 zone
+		c.ServerName = handshake.WithoutZone(host)
 	}
 	return c
 }

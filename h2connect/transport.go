@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/handshake"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -324,7 +325,7 @@ func clientTLS(config *tls.Config, host string) *tls.Config {
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.Renegotiation = tls.RenegotiateNever // RFC 9113 §9.2.1
 	if config.ServerName == "" {
-		config.ServerName, _, _ = strings.Cut(host, "%") // without an IPv6 zone
+		config.ServerName = handshake.WithoutZone(host)
 	}
 	return config
 }

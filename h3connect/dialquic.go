@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/altsvc"
+	"github.com/wsmux/websocket/internal/handshake"
 )
 
 // dialQUIC opens a QUIC connection to addr and waits for its handshake. A peer
@@ -62,7 +62,7 @@ func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Conf
 	tlsConf = tlsConf.Clone()
 	tlsConf.NextProtos = []string{http3.NextProtoH3}
 	if tlsConf.ServerName == "" {
-		tlsConf.ServerName, _, _ = strings.Cut(name, "%") // without an IPv6 zone
+		tlsConf.ServerName = handshake.WithoutZone(name)
 	}
 	conf := quicConfig(t.QUICConfig)
 	// "Clients MUST treat receipt of a server-initiated bidirectional stream

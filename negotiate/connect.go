@@ -10,9 +10,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/handshake"
 )
 
 // This file opens TCP connections and performs TLS handshakes.
@@ -87,16 +87,9 @@ func (d *Dialer) tlsConfig(host string, protocols ...string) *tls.Config {
 		config.Renegotiation = tls.RenegotiateNever // RFC 9113 §9.2.1
 	}
 	if config.ServerName == "" {
-		config.ServerName = serverName(host)
+		config.ServerName = handshake.WithoutZone(host)
 	}
 	return config
-}
-
-// serverName returns what a certificate has to be for at host, which may have an
-// IPv6 zone.
-func serverName(host string) string {
-	name, _, _ := strings.Cut(host, "%")
-	return name
 }
 
 func handshakeTLS(ctx context.Context, tc *tls.Conn, trace *httptrace.ClientTrace) error {

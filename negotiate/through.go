@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsmux/websocket/internal/handshake"
 	"golang.org/x/net/proxy"
 )
 
@@ -154,7 +155,7 @@ func (d *Dialer) dialTunnel(ctx context.Context, via *url.URL, addr string, dial
 	}
 	if via.Scheme == "https" {
 		config := d.tlsConfig("", "http/1.1")
-		config.ServerName = serverName(via.Hostname()) // a name in TLSClientConfig is the target's
+		config.ServerName = handshake.WithoutZone(via.Hostname()) // a name in TLSClientConfig is the target's
 		tc := tls.Client(nc, config)
 		if err := handshakeTLS(ctx, tc, nil); err != nil {
 			nc.Close()

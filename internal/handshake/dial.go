@@ -162,13 +162,18 @@ func parseURL(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// WithoutZone removes the zone from an IPv6 literal: it means something to this
-// machine only (RFC 6874 §1).
+// WithoutZone removes the zone from an IPv6 address, which may be in brackets and
+// have a port: it means something to this machine only (RFC 6874 §1), and is not
+// what a certificate is for.
 func WithoutZone(host string) string {
-	if zone := strings.IndexByte(host, '%'); zone > 0 && host[0] == '[' {
-		if end := strings.IndexByte(host[zone:], ']'); end >= 0 {
-			return host[:zone] + host[zone+end:]
-		}
+	address, zone, _ := strings.Cut(host, "%")
+	switch end := strings.IndexByte(zone, ']'); {
+	case strings.Count(address, ":") < 2:
+		return host
+	case address[0] != '[':
+		return address
+	case end >= 0:
+		return address + zone[end:]
 	}
 	return host
 }

@@ -146,3 +146,20 @@ func TestH1_C4Request(t *testing.T) {
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "secret")
 }
+
+func TestWithoutZone(t *testing.T) {
+	for host, want := range map[string]string{
+		"":                  "",
+		"example.com:80":    "example.com:80",
+		"a%b:80":            "a%b:80",
+		"::1":               "::1",
+		"fe80::1%eth0":      "fe80::1",
+		"[fe80::1]:80":      "[fe80::1]:80",
+		"[fe80::1%eth0]":    "[fe80::1]",
+		"[fe80::1%eth0]:80": "[fe80::1]:80",
+		"[fe80::1%a%b]:80":  "[fe80::1]:80",
+		"[fe80::1%eth0":     "[fe80::1%eth0",
+	} {
+		assert.Equal(t, want, WithoutZone(host), host)
+	}
+}
