@@ -69,16 +69,21 @@ func (e *DialError) Unwrap() []error {
 	return errs
 }
 
+// lastOf returns why the last attempt failed if err is or wraps a dial's, and else err.
+func lastOf(err error) error {
+	var dial *DialError
+	if errors.As(err, &dial) && len(dial.Attempts) > 0 {
+		return dial.Attempts[len(dial.Attempts)-1].Err
+	}
+	return err
+}
+
 // refusalOf returns the server's refusal that err is or wraps, nil for none. Of a
 // dial's attempts the last one counts: those before were not answered by the server,
 // though a stream that was rejected is a refusal too.
 func refusalOf(err error) *websocket.HandshakeError {
-	var dial *DialError
-	if errors.As(err, &dial) && len(dial.Attempts) > 0 {
-		err = dial.Attempts[len(dial.Attempts)-1].Err
-	}
 	var refused *websocket.HandshakeError
-	if !errors.As(err, &refused) || !refused.Remote {
+	if !errors.As(lastOf(err), &refused) || !refused.Remote {
 		return nil
 	}
 	return refused

@@ -53,13 +53,7 @@ func (s *proxied) dial() (tunnel.Answer, *websocket.HandshakeError) {
 
 // failed returns the refusal for a client whose backend has not accepted.
 func (s *proxied) failed(err error) *websocket.HandshakeError {
-	last := err
-	var de *DialError
-	if errors.As(err, &de) {
-		last = de.Attempts[len(de.Attempts)-1].Err
-	}
-	var answer *websocket.HandshakeError
-	if errors.As(last, &answer) && answer.Remote {
+	if answer := refusalOf(err); answer != nil {
 		if status := refusalStatus(answer.Status, s.in.ProtoMajor); status != 0 {
 			refusal := &websocket.HandshakeError{
 				Status: status, Reason: "the backend refused", Header: answer.Header, Body: answer.Body, Err: err,
@@ -69,7 +63,7 @@ func (s *proxied) failed(err error) *websocket.HandshakeError {
 		}
 	}
 	var ne net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(last, &ne) && ne.Timeout() {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(lastOf(err), &ne) && ne.Timeout() {
 		return &websocket.HandshakeError{Status: http.StatusGatewayTimeout, Reason: "the backend does not answer", Err: err}
 	}
 	return &websocket.HandshakeError{Status: http.StatusBadGateway, Reason: "no socket to the backend", Err: err}
