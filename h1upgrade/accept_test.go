@@ -301,8 +301,10 @@ type opaque struct{ http.ResponseWriter }
 type unwilling struct{ http.ResponseWriter }
 
 func (unwilling) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return nil, nil, errors.New("no Hijacker")
+	return nil, nil, errUnwilling
 }
+
+var errUnwilling = errors.New("no Hijacker")
 
 func TestH1_22Middleware(t *testing.T) {
 	h, results := acceptor(nil)
@@ -317,29 +319,28 @@ func TestH1_22Middleware(t *testing.T) {
 		p.Send(t, wstest.Text("through"))
 		p.WantFrame(t, frame.Text, "through", "the wrapper is looked into")
 	})
-	t.Run("neither", func(t *testing.T) {
-		addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(wrapped{opaque{w}}, r)
-		}))
-		resp, _ := upgradeRaw(t, dialTCP(t, addr), crlf(goodRequest))
-		require.Equal(t, 500, resp.StatusCode)
-		assert.True(t, resp.Close)
-		e := handshakeError(t, (<-results).err)
-		assert.Equal(t, 500, e.Status)
-		assert.Contains(t, e.Reason, "h1upgrade.opaque")
-		assert.ErrorIs(t, e, http.ErrNotSupported)
-	})
-	t.Run("unwilling", func(t *testing.T) {
-		addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(wrapped{unwilling{w}}, r)
-		}))
-		resp, _ := upgradeRaw(t, dialTCP(t, addr), crlf(goodRequest))
-		require.Equal(t, 500, resp.StatusCode)
-		assert.True(t, resp.Close)
-		e := handshakeError(t, (<-results).err)
-		assert.Equal(t, 500, e.Status)
-		assert.ErrorContains(t, e, "no Hijacker")
-	})
+	for _, tc := range []struct {
+		name string
+		wrap func(http.ResponseWriter) http.ResponseWriter
+		want error  // wrapped by the refusal
+		says string // by the refusal
+	}{
+		{"neither", func(w http.ResponseWriter) http.ResponseWriter { return opaque{w} }, http.ErrNotSupported, "h1upgrade.opaque"},
+		{"unwilling", func(w http.ResponseWriter) http.ResponseWriter { return unwilling{w} }, errUnwilling, "no Hijacker"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(wrapped{tc.wrap(w)}, r)
+			}))
+			resp, _ := upgradeRaw(t, dialTCP(t, addr), crlf(goodRequest))
+			require.Equal(t, 500, resp.StatusCode)
+			assert.True(t, resp.Close)
+			e := handshakeError(t, (<-results).err)
+			assert.Equal(t, 500, e.Status)
+			assert.ErrorIs(t, e, tc.want)
+			assert.ErrorContains(t, e, tc.says)
+		})
+	}
 	t.Run("twice", func(t *testing.T) {
 		errs := make(chan error, 1)
 		addr := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
