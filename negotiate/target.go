@@ -61,7 +61,8 @@ func targetOf(u *url.URL) target {
 	return target{url: u, raw: u.String(), secure: scheme == "https", addr: addr, origin: scheme + "://" + addr}
 }
 
-// targetOfRequest returns the target of an ordinary request.
+// targetOfRequest returns the target of an ordinary request: the origin alone, because
+// a request's URL may have what a socket's may not, such as a fragment.
 func targetOfRequest(req *http.Request) (target, error) {
 	switch {
 	case req.URL == nil:
@@ -71,12 +72,11 @@ func targetOfRequest(req *http.Request) (target, error) {
 	case req.URL.Host == "":
 		return target{}, errors.New("negotiate: request without a host")
 	}
-	u := *req.URL
-	var err error
-	if u.Host, err = httpguts.PunycodeHostPort(u.Host); err != nil {
+	host, err := httpguts.PunycodeHostPort(req.URL.Host)
+	if err != nil {
 		return target{}, fmt.Errorf("negotiate: invalid host: %w", err)
 	}
-	return targetOf(&u), nil
+	return targetOf(&url.URL{Scheme: req.URL.Scheme, Host: host}), nil
 }
 
 // targetAt returns the target of a TLS connection to addr.

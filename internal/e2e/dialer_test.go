@@ -218,6 +218,17 @@ func TestDialerFollowsAnnouncements(t *testing.T) {
 	assert.EqualValues(t, 1, s.tcp.Load())
 }
 
+// A page's URL may have a fragment, which a socket's may not.
+func TestDialerFollowsAnnouncementsToPartsOfPages(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := serveOrigin(t, originPlan{})
+	d := s.dialer(unhurried)
+	assert.Equal(t, "HTTP/2.0", s.getAt(d, "/page#part"))
+	s.disconnect(d)
+	assert.Equal(t, "HTTP/3.0", s.getAt(d, "/page#part"))
+	assert.Equal(t, "HTTP/3.0", s.getAt(d, "/page#part"), "on the connection that there is")
+}
+
 func TestDialerFollowsAnnouncementsToAnotherPort(t *testing.T) {
 	wstest.NoLeaks(t)
 	other := serveOrigin(t, originPlan{noTCP: true})
