@@ -124,6 +124,7 @@ func (s *proxied) rewrite() *http.Request {
 
 // rewriteOrdinary is httputil.ReverseProxy's Rewrite.
 func (p *ReverseProxy) rewriteOrdinary(pr *httputil.ProxyRequest) {
+	pr.Out.URL.RawQuery = cleanQuery(pr.Out.URL.RawQuery)
 	joinCookies(pr.Out.Header)
 	p.addForwarded(pr)
 	p.Rewrite(pr)

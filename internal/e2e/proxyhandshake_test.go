@@ -404,6 +404,26 @@ func TestProxyPassesTargets(t *testing.T) {
 	}
 }
 
+// A "#" in a query is not of HTTP/2 and HTTP/3, which ordinary requests may go on by.
+func TestProxyPassesTargetsOfPages(t *testing.T) {
+	for _, back := range transports {
+		t.Run(back.name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			p := reverseProxy(newDialer(t, back.bootstrap), back, back.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.RequestURI)
+			})))
+			nc := dialTCP(t, transportNamed("h1").listen(t, p), "")
+			_, _ = io.WriteString(nc, "GET /?a#b HTTP/1.1\r\nHost: front.example\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			assert.Equal(t, "/?a%23b", string(body))
+			require.NoError(t, nc.Close())
+		})
+	}
+}
+
 // What Rewrite makes of a client's words does not become fields of their own.
 func TestProxyOffersNothingInvalid(t *testing.T) {
 	wstest.NoLeaks(t)
