@@ -254,7 +254,8 @@ func (c *clientConn) setFull() {
 
 // roundTrip sends an ordinary request. The connection is released when the
 // response's body has been read or closed, or with the error. That is errFull or
-// errGoneAway where the request has not been sent, for want of a stream.
+// errGoneAway where the request was given up for want of a stream: before it was sent,
+// but for one that got its stream at that very moment.
 func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	ctx := w.request.Context()
 	if err := ctx.Err(); err != nil {
@@ -264,8 +265,12 @@ func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	// http3 knows one context for the wait and for all that follows. This one must
 	// not end with the response: there may be content of the request to send still.
 	both, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop, err := c.awaitStream(cancel)
+	if err != nil {
+		c.release(forRequest)
+		return nil, err
+	}
 	untie := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	stop := c.awaitStream(cancel)
 	w.begun = stop
 	resp, err := c.h3.RoundTrip(w.request.WithContext(both))
 	stop()
@@ -275,11 +280,10 @@ func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	}
 	untie()
 	c.release(forRequest)
-	cause := context.Cause(both)
-	switch {
+	switch cause := context.Cause(both); {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case (cause == errFull || cause == errGoneAway) && !w.left.Load():
+	case cause == errFull || cause == errGoneAway:
 		return nil, cause
 	}
 	return nil, err
@@ -291,26 +295,33 @@ const streamTime = 250 * time.Millisecond
 
 // awaitStream ends the wait for a stream, by cancel, with GOAWAY, and after
 // streamTime if it is for others to end: on a connection on which nobody has a stream
-// the server has allowed none yet. The function that it returns ends the watch.
-func (c *clientConn) awaitStream(cancel context.CancelCauseFunc) (stop func()) {
+// the server has allowed none yet. The function that it returns ends the watch, and
+// what is cancelled has been by then. Behind GOAWAY there is nothing to wait for.
+func (c *clientConn) awaitStream(cancel context.CancelCauseFunc) (stop func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone.Err() != nil {
+		return nil, errGoneAway
+	}
 	c.waiting++
-	late := time.AfterFunc(streamTime, func() {
+	waits := true // guarded by mu
+	giveUp := func(why error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.sockets+c.requests > c.waiting {
-			cancel(errFull)
+		if waits && (why == errGoneAway || c.sockets+c.requests > c.waiting) {
+			cancel(why)
 		}
-	})
-	going := context.AfterFunc(c.gone, func() { cancel(errGoneAway) })
+	}
+	late := time.AfterFunc(streamTime, func() { giveUp(errFull) })
+	going := context.AfterFunc(c.gone, func() { giveUp(errGoneAway) })
 	return sync.OnceFunc(func() {
 		late.Stop()
 		going()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.waiting--
-	})
+		waits = false
+	}), nil
 }
 
 // A countedBody says when it is done with.

@@ -94,8 +94,10 @@ func TestC8GoAwayBeforeTheRequest(t *testing.T) {
 			assert.NoError(t, err)
 			chosen <- c
 		}()
-		p := s.accept(socketSettings(), goAwayFrame(limit))
+		p := s.accept(socketSettings())
 		c := <-chosen
+		_, err := p.control.Write(goAwayFrame(limit))
+		require.NoError(t, err)
 		<-c.gone.Done()
 		req, err := handshake.Request(soon(t), "wss://"+s.addr, websocket.HTTP3, nil)
 		require.NoError(t, err)
@@ -105,6 +107,54 @@ func TestC8GoAwayBeforeTheRequest(t *testing.T) {
 		if str, err := p.qc.AcceptStream(soon(t)); err == nil {
 			n, _ := str.Read(make([]byte, 1))
 			require.Zero(t, n, "a request behind GOAWAY")
+		}
+	}
+}
+
+// An ordinary request goes to another connection then, too.
+func TestC8GoAwayBeforeAPage(t *testing.T) {
+	wstest.NoLeaks(t)
+	for range 5 {
+		s := listenRaw(t, nil)
+		tr := newTransport(t)
+		chosen := make(chan *clientConn, 1)
+		go func() {
+			c, err := tr.acquire(soon(t), s.addr, tr.TLSClientConfig, forRequest, nil)
+			assert.NoError(t, err)
+			chosen <- c
+		}()
+		p := s.accept(socketSettings())
+		c := <-chosen
+		_, err := p.control.Write(goAwayFrame(1 << 60))
+		require.NoError(t, err)
+		<-c.gone.Done()
+		r := newRequest(t, "https://"+s.addr).WithContext(soon(t))
+		r.Method = http.MethodPost
+		w := watchRequest(r)
+		_, err = c.roundTrip(w)
+		require.Equal(t, errGoneAway, err)
+		_, again := w.again(err)
+		require.True(t, again)
+		require.Equal(t, http3.ErrCodeNoError, p.closed())
+		if str, err := p.qc.AcceptStream(soon(t)); err == nil {
+			n, _ := str.Read(make([]byte, 1))
+			require.Zero(t, n, "a request behind GOAWAY")
+		}
+	}
+}
+
+// A request that is given up for want of a stream may have got one at that moment.
+func TestAgainAfterBeingGivenUp(t *testing.T) {
+	for _, err := range []error{errFull, errGoneAway} {
+		for method, want := range map[string]bool{"": true, "GET": true, "DELETE": true, "POST": false, "PATCH": false} {
+			r := newRequest(t, "https://localhost")
+			r.Method = method
+			w := watchRequest(r)
+			_, again := w.again(err)
+			require.True(t, again, "not sent")
+			w.left.Store(true)
+			_, again = w.again(err)
+			require.Equal(t, want, again, method)
 		}
 	}
 }

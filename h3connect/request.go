@@ -96,7 +96,8 @@ func watchRequest(r *http.Request) *watchedRequest {
 }
 
 // again returns the request to be sent once more after err, and false if the
-// server may have acted upon it, or if its body is spent.
+// server may have acted upon it, or if its body is spent. One that was given up just
+// when it had its stream may be sent again if that is as good as once.
 func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	r := w.original
 	if !w.left.Load() {
@@ -105,8 +106,9 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	e, _ := errors.AsType[*http3.Error](err)
 	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected
 	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
+	givenUp := (err == errFull || err == errGoneAway) && idempotent(r.Method)
 	switch {
-	case !rejected && !forgotten:
+	case !rejected && !forgotten && !givenUp:
 		return nil, false
 	case r.Body == nil || r.Body == http.NoBody:
 		return r, true
@@ -120,4 +122,14 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	c := *r
 	c.Body = body
 	return &c, true
+}
+
+// idempotent says whether a request that is sent twice has the effect of one (RFC 9110
+// §9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
 }

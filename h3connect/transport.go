@@ -202,7 +202,9 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
 		}
 		if err == errFull {
 			c.setFull()
-			continue
+			if !sent.left.Load() {
+				continue
+			}
 		}
 		if ctx.Err() != nil || tried != nil {
 			return nil, err
