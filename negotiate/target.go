@@ -76,6 +76,9 @@ func targetOfRequest(req *http.Request) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("negotiate: invalid host: %w", err)
 	}
+	if !httpguts.ValidHostHeader(host) { // it becomes part of a proxy's request
+		return target{}, errors.New("negotiate: invalid character in host")
+	}
 	return targetOf(&url.URL{Scheme: req.URL.Scheme, Host: host}), nil
 }
 

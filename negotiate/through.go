@@ -60,13 +60,14 @@ func (d *Dialer) dialThrough(ctx context.Context, t target, dial dialFunc) (net.
 		return nil, err
 	}
 	var nc net.Conn
+	there := handshake.WithoutZone(t.addr)
 	switch {
 	case via == nil:
 		return dial(ctx, "tcp", t.addr)
 	case via.Scheme == "http" || via.Scheme == "https":
-		nc, err = d.dialTunnel(ctx, via, t.addr, dial)
+		nc, err = d.dialTunnel(ctx, via, there, dial)
 	case via.Scheme == "socks5" || via.Scheme == "socks5h":
-		nc, err = dialSOCKS(ctx, via, t.addr, dial)
+		nc, err = dialSOCKS(ctx, via, there, dial)
 	default:
 		err = errors.New("the proxy's scheme is not known")
 	}

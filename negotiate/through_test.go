@@ -223,6 +223,46 @@ func TestHTTP1ThroughAProxyOverTLS(t *testing.T) {
 	assert.EqualValues(t, 2, p.tunnels.Load())
 }
 
+// What a proxy is asked for is a host and a port, and nothing that only this machine
+// knows or that would be a field of its own.
+func TestWhatProxiesAreAskedFor(t *testing.T) {
+	wstest.NoLeaks(t)
+	for _, tc := range []struct{ proxy, host, want string }{
+		{"http://proxy.example", "[fe80::1%lo]", "CONNECT [fe80::1]:443 HTTP/1.1\r\nHost: [fe80::1]:443\r\n\r\n"},
+		{"socks5://proxy.example", "[fe80::1%lo]", "\x05\x01\x00\x04\xfe\x80" + strings.Repeat("\x00", 13) + "\x01\x01\xbb"},
+		{"http://proxy.example", "a\r\nX-Admin: yes", ""},
+		{"http://proxy.example", "a b", ""},
+		{"socks5://proxy.example", "a\r\nX-Admin: yes", ""},
+	} {
+		via, err := url.Parse(tc.proxy)
+		require.NoError(t, err)
+		var asked string
+		var proxies sync.WaitGroup
+		d := &negotiate.Dialer{
+			Proxy: http.ProxyURL(via), Policy: negotiate.Only(websocket.HTTP1),
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				ours, theirs := net.Pipe()
+				proxies.Go(func() {
+					defer theirs.Close()
+					b := make([]byte, 512)
+					if via.Scheme == "socks5" {
+						_, _ = theirs.Read(b)
+						_, _ = theirs.Write([]byte{5, 0})
+					}
+					n, _ := theirs.Read(b)
+					asked = string(b[:n])
+				})
+				return ours, nil
+			},
+		}
+		_, err = d.RoundTrip(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: tc.host, Path: "/"}, Header: http.Header{}})
+		require.Error(t, err)
+		proxies.Wait()
+		assert.Equal(t, tc.want, asked, "%s: %q", tc.proxy, tc.host)
+		require.NoError(t, d.Close())
+	}
+}
+
 func TestProxiesThatAreInTheWay(t *testing.T) {
 	s := start(t, &negotiate.Server{}, true)
 	good, socks := serveProxy(t, false), serveSOCKS(t)
