@@ -38,7 +38,7 @@ func (t *Transport) Connected(rawURL string) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	o := t.origins[addr]
+	o := t.origins[place{addr: addr}]
 	if o == nil {
 		return false
 	}

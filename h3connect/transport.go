@@ -46,16 +46,24 @@ type Transport struct {
 
 	mu      sync.Mutex
 	closed  bool
-	origins map[string]*origin // by host:port
+	origins map[place]*origin
 	udp     net.PacketConn
 	quic    *quic.Transport
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
+// A place is a host and port, and for a socket that shares no connection, what stands
+// for that.
+type place struct {
+	addr  string
+	apart *altsvc.Apart
+}
+
 // An origin is the connections to one host and port. It is guarded by the
 // Transport's mutex.
 type origin struct {
+	at      place
 	conns   []*clientConn
 	dialing *dialing
 }
@@ -124,6 +132,9 @@ func (t *Transport) dial(ctx context.Context, rawURL string, o *websocket.DialOp
 			return nil, nil, nil, failed(err)
 		}
 		ws, resp, err := c.openSocket(ctx, req, o)
+		if altsvc.ApartOf(ctx) != nil {
+			c.endAfterUse()
+		}
 		if err == nil {
 			return ws, c, resp, nil
 		}
@@ -227,12 +238,13 @@ func (t *Transport) acquire(ctx context.Context, addr string, tlsConf *tls.Confi
 			return nil, errClosed
 		}
 		if t.origins == nil {
-			t.origins = make(map[string]*origin)
+			t.origins = make(map[place]*origin)
 		}
-		o := t.origins[addr]
+		at := place{addr, altsvc.ApartOf(ctx)}
+		o := t.origins[at]
 		if o == nil {
-			o = new(origin)
-			t.origins[addr] = o
+			o = &origin{at: at}
+			t.origins[at] = o
 		}
 		for _, c := range o.conns {
 			if c != avoid && c.reserve(u) {
@@ -241,7 +253,7 @@ func (t *Transport) acquire(ctx context.Context, addr string, tlsConf *tls.Confi
 			}
 		}
 		if o.dialing == nil {
-			o.dialing = t.startDialing(ctx, o, addr, tlsConf)
+			o.dialing = t.startDialing(ctx, o, tlsConf)
 		}
 		d := o.dialing
 		d.waiting++
@@ -283,12 +295,12 @@ type dialing struct {
 
 // startDialing starts a goroutine that dials, bounded by QUIC's handshake
 // timeout, and ends then. It is called with mu held.
-func (t *Transport) startDialing(ctx context.Context, o *origin, addr string, tlsConf *tls.Config) *dialing {
+func (t *Transport) startDialing(ctx context.Context, o *origin, tlsConf *tls.Config) *dialing {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d := &dialing{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer cancel()
-		qc, err := t.dialQUIC(ctx, addr, tlsConf)
+		qc, err := t.dialQUIC(ctx, o.at.addr, tlsConf)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		defer close(d.done)
@@ -305,7 +317,7 @@ func (t *Transport) startDialing(ctx context.Context, o *origin, addr string, tl
 				_ = qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 			}
 			d.err = err
-			t.tidy(o, addr)
+			t.tidy(o)
 			return
 		}
 		idle := t.IdleTimeout
@@ -313,7 +325,7 @@ func (t *Transport) startDialing(ctx context.Context, o *origin, addr string, tl
 		d.conn = newClientConn(qc, idle)
 		d.conn.alternative = altsvc.Addr(ctx) != ""
 		o.conns = append(o.conns, d.conn)
-		context.AfterFunc(qc.Context(), func() { t.remove(o, addr, d.conn) })
+		context.AfterFunc(qc.Context(), func() { t.remove(o, d.conn) })
 	}()
 	return d
 }
@@ -333,17 +345,17 @@ func (t *Transport) leave(d *dialing) {
 	}
 }
 
-func (t *Transport) remove(o *origin, addr string, c *clientConn) {
+func (t *Transport) remove(o *origin, c *clientConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o.conns = slices.DeleteFunc(o.conns, func(other *clientConn) bool { return other == c })
-	t.tidy(o, addr)
+	t.tidy(o)
 }
 
 // tidy forgets an origin without connections. It is called with mu held.
-func (t *Transport) tidy(o *origin, addr string) {
-	if len(o.conns) == 0 && o.dialing == nil && t.origins[addr] == o {
-		delete(t.origins, addr)
+func (t *Transport) tidy(o *origin) {
+	if len(o.conns) == 0 && o.dialing == nil && t.origins[o.at] == o {
+		delete(t.origins, o.at)
 	}
 }
 

@@ -326,6 +326,9 @@ func (a *approach) openHTTP3(ctx context.Context) (*websocket.Conn, *http.Respon
 		return nil, nil, fmt.Errorf("HTTP/3 does not go through a proxy: %w", websocket.ErrNotSupported)
 	}
 	ctx = a.atAlternative(ctx)
+	if a.own {
+		ctx = altsvc.WithApart(ctx)
+	}
 	if d := a.d.headStart(); d >= 0 && !a.last && !a.tcpDown {
 		ctx = altsvc.WithHeadStart(ctx, d)
 	}

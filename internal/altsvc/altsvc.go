@@ -1,6 +1,7 @@
 // Package altsvc carries, from a negotiate.Dialer to h3connect, where a server
 // said that it is to be found over HTTP/3 (RFC 7838), by which TLS configuration,
-// and how long that may take: they do not import each other.
+// how long that may take, and which sockets share no connection: they do not import
+// each other.
 package altsvc
 
 import (
@@ -13,6 +14,7 @@ type (
 	addrKey      struct{}
 	tlsKey       struct{}
 	headStartKey struct{}
+	apartKey     struct{}
 )
 
 // With returns a context in which connections over HTTP/3 lead to addr,
@@ -50,4 +52,19 @@ func WithHeadStart(ctx context.Context, d time.Duration) context.Context {
 func HeadStart(ctx context.Context) (d time.Duration, ok bool) {
 	d, ok = ctx.Value(headStartKey{}).(time.Duration)
 	return d, ok
+}
+
+// WithApart returns a context in which a socket over HTTP/3 has a connection that
+// nothing else uses.
+func WithApart(ctx context.Context) context.Context {
+	return context.WithValue(ctx, apartKey{}, new(Apart))
+}
+
+// An Apart stands for one call of WithApart.
+type Apart struct{ _ byte }
+
+// ApartOf returns what WithApart put into ctx, nil for nothing.
+func ApartOf(ctx context.Context) *Apart {
+	a, _ := ctx.Value(apartKey{}).(*Apart)
+	return a
 }

@@ -292,6 +292,25 @@ func TestDialerIsMisdirected(t *testing.T) {
 	}
 }
 
+// A socket with a TLS configuration of its own has a QUIC connection of its own: one that
+// was verified in another way, or not at all, is nobody else's, and ends with it.
+func TestDialerHasConnectionsOfTheirOwnOverHTTP3(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := serveOrigin(t, originPlan{noTCP: true})
+	d := s.dialer(only(h3))
+	own := func() *websocket.Conn {
+		t.Helper()
+		c, _, err := d.Dial(soon(t), s.url("/socket"), &websocket.DialOptions{Limits: quick, TLSClientConfig: d.TLSClientConfig})
+		require.NoError(t, err)
+		return c
+	}
+	defer own().CloseNow()
+	s.dial(d)
+	defer own().CloseNow()
+	assert.Equal(t, "HTTP/3.0", s.get(d))
+	assert.EqualValues(t, 3, s.quic.Load())
+}
+
 // What has answered 421 is not asked again on the connection that is still open.
 func TestDialerIsMisdirectedOnce(t *testing.T) {
 	wstest.NoLeaks(t)
