@@ -132,7 +132,7 @@ func checkField(f qpack.HeaderField) error {
 	if !httpguts.ValidHeaderFieldName(f.Name) || f.Name != strings.ToLower(f.Name) {
 		return malformed("invalid field name")
 	}
-	if !httpguts.ValidHeaderFieldValue(f.Value) || strings.TrimSpace(f.Value) != f.Value {
+	if !httpguts.ValidHeaderFieldValue(f.Value) || strings.Trim(f.Value, " \t") != f.Value {
 		return malformed("invalid field value")
 	}
 	// "An endpoint MUST NOT generate an HTTP/3 field section containing

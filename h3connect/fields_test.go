@@ -98,6 +98,13 @@ func TestParseAnswer(t *testing.T) {
 	resp, err = parseAnswer(section(":status: 200", "content-length: 0"))
 	require.NoError(t, err)
 	require.EqualValues(t, -1, resp.ContentLength)
+
+	// Of Unicode's spaces only those of ASCII may not stand around a value.
+	for _, value := range []string{"b\u00a0", "\u3000b", "b\u0085"} {
+		resp, err = parseAnswer(section(":status: 200", "a: "+value))
+		require.NoError(t, err)
+		require.Equal(t, value, resp.Header.Get("A"))
+	}
 }
 
 func TestParseAnswerRejects(t *testing.T) {
