@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,16 @@ import (
 // its server and client processes.
 const asCommand = "COMPARE_TEST_COMMAND"
 
+// noRestart has servers fail that are to listen on a port of their choice, as the
+// one after a restart.
+const noRestart = "COMPARE_TEST_NO_RESTART"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(noRestart) != "" && len(os.Args) == 3 && strings.Contains(os.Args[2], `"Role":"server"`) &&
+		!strings.Contains(os.Args[2], `"Listen":"127.0.0.1:0"`) {
+		fmt.Fprintln(os.Stderr, "somebody has the port")
+		os.Exit(1)
+	}
 	if os.Getenv(asCommand) != "" || len(os.Args) == 3 && os.Args[1] == taskFlag {
 		main()
 		return
@@ -201,6 +211,18 @@ func TestNothingOutlivesAComparisonThatIsKilled(t *testing.T) {
 	assert.Error(t, err)
 	assert.Eventually(t, func() bool { return len(processes(t)) == 0 }, 30*time.Second, 10*time.Millisecond)
 	assert.Equal(t, before, surroundings(t))
+}
+
+// A restart whose second server does not start, as when an interrupt comes then, is
+// one failed run.
+func TestRestartThatFailsIsOneFailedRun(t *testing.T) {
+	t.Setenv(noRestart, "1")
+	c, err := newCoordinator(nil)
+	require.NoError(t, err)
+	run, err := c.measure(t.Context(), plan{Scenario: 6, Transport: result.WebSocketH2, Sockets: 1, Size: 64})
+	assert.ErrorContains(t, err, "somebody has the port")
+	assert.Nil(t, run)
+	assert.Empty(t, processes(t))
 }
 
 func TestImitatedNetworkCarriesEverything(t *testing.T) {

@@ -143,9 +143,11 @@ func (c *coordinator) measure(ctx context.Context, p plan) (*result.Run, error) 
 			}
 			server.End()
 			serving.Listen = at
-			if server, _, err = startServer(start, serving); err != nil {
+			next, _, err := startServer(start, serving)
+			if err != nil {
 				return nil, err
 			}
+			server = next
 			e.Ask.Do = askUsage
 		}
 		var u json.RawMessage

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/wsmux/websocket/interop/compare/carry"
@@ -14,10 +15,14 @@ import (
 // foreignPatience is how long a foreign server may take to open a socket or to echo.
 const foreignPatience = 10 * time.Second
 
+// atURL reports whether a scenario is measured at a foreign server.
+func (s scenario) atURL() bool { return s.number == 1 || s.number == 3 }
+
 // foreign compares against a server that is not the tool's: which transports of
 // WebSocket it has at the URL, and, if it echoes there, scenarios 1 and 3 as far as
-// one end can see. Its certificate is verified with the system's roots.
-func foreign(ctx context.Context, at *url.URL, quick bool, r *result.Report) {
+// one end can see, with what list has of both. Its certificate is verified with the
+// system's roots.
+func foreign(ctx context.Context, at *url.URL, list []scenario, quick bool, r *result.Report) {
 	r.Target = &result.Target{URL: at.String()}
 	page := result.Scenario{
 		Number: 1, Name: "a page with sockets", Asks: "What do sockets to this server open, and what does that cost?",
@@ -30,7 +35,13 @@ func foreign(ctx context.Context, at *url.URL, quick bool, r *result.Report) {
 		How:     "Each of 10 sockets sends 20 messages a second by a schedule.",
 		Network: page.Network, Runs: []result.Run{},
 	}
+	wanted := func(number int) bool {
+		return slices.ContainsFunc(list, func(s scenario) bool { return s.number == number })
+	}
 	for _, t := range transports {
+		if !slices.ContainsFunc(list[0].plans, func(p plan) bool { return p.Transport == t.ID }) {
+			continue
+		}
 		if t.ID != result.WebSocketH1 && t.ID != result.WebSocketH2 && t.ID != result.WebSocketH3 {
 			r.Target.Supports = append(r.Target.Supports, result.Support{Transport: t.ID, Detail: "not asked: event streams and polls have no common form that a foreign server could be asked for"})
 			continue
@@ -57,6 +68,9 @@ func foreign(ctx context.Context, at *url.URL, quick bool, r *result.Report) {
 			{&page, plan{Scenario: 1, Transport: t.ID, Sockets: 6, Size: 64}},
 			{&echoes, plan{Scenario: 3, Transport: t.ID, Sockets: 10, Rate: 20, Size: 64, Time: span}},
 		} {
+			if !wanted(run.plan.Scenario) {
+				continue
+			}
 			found, err := measureForeign(ctx, run.plan, at)
 			switch {
 			case err != nil:
@@ -70,7 +84,11 @@ func foreign(ctx context.Context, at *url.URL, quick bool, r *result.Report) {
 			}
 		}
 	}
-	r.Scenarios = append(r.Scenarios, page, echoes)
+	for _, s := range []result.Scenario{page, echoes} {
+		if wanted(s.Number) {
+			r.Scenarios = append(r.Scenarios, s)
+		}
+	}
 	if ctx.Err() != nil {
 		r.Problems = append(r.Problems, "the comparison was interrupted")
 	}

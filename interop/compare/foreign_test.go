@@ -95,6 +95,45 @@ func TestForeignServerIsAskedWhatItHas(t *testing.T) {
 	}
 }
 
+// At a URL, too, only what was asked for is measured; and a file that cannot be
+// written keeps no other from being written.
+func TestForeignServerIsAskedForWhatWasChosen(t *testing.T) {
+	addr, cert := serveForeign(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := negotiate.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		for {
+			kind, p, err := c.Read(context.Background())
+			if err != nil || c.Write(context.Background(), kind, p) != nil {
+				return
+			}
+		}
+	})
+	cmd, dir := command(t, "-quick", "-url", "wss://"+addr, "-scenario", "1", "-transport", "ws-h2,sse-h1",
+		"-html", filepath.Join("nowhere", "r.html"), "-json", "r.json")
+	cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+cert)
+	out, err := cmd.CombinedOutput()
+	assert.Error(t, err, "one file was not written")
+	assert.Contains(t, string(out), filepath.Join("nowhere", "r.html"))
+	r := read(t, dir)
+	assert.True(t, r.Complete)
+	var asked []string
+	for _, s := range r.Target.Supports {
+		asked = append(asked, s.Transport)
+	}
+	assert.Equal(t, []string{result.WebSocketH2, result.EventsH1}, asked)
+	require.Len(t, r.Scenarios, 1)
+	assert.Equal(t, 1, r.Scenarios[0].Number)
+	require.Len(t, r.Scenarios[0].Runs, 1)
+	assert.Equal(t, result.WebSocketH2, r.Scenarios[0].Runs[0].Transport)
+
+	cmd, _ = command(t, "-url", "wss://"+addr, "-scenario", "3,5")
+	out, err = cmd.CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(out), "scenario 5 is not one for a URL")
+}
+
 func TestURLMustBeSecure(t *testing.T) {
 	for _, wrong := range []string{"ws://example.com/", "example.com", "wss:///", "::"} {
 		_, err := targetURL(wrong)

@@ -75,7 +75,15 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		foreign(ctx, at, *quick, r)
+		if *only == "" {
+			chosen = slices.DeleteFunc(chosen, func(s scenario) bool { return !s.atURL() })
+		}
+		for _, s := range chosen {
+			if !s.atURL() {
+				return fmt.Errorf("scenario %d is not one for a URL; 1 and 3 are", s.number)
+			}
+		}
+		foreign(ctx, at, chosen, *quick, r)
 	} else {
 		c, err := newCoordinator(progress)
 		if err != nil {
@@ -88,18 +96,15 @@ func run(ctx context.Context, args []string) error {
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	progress("")
-	if err := report.WriteText(os.Stdout, r); err != nil {
-		return err
-	}
+	// What cannot be written keeps nothing else from it: it is not measured again.
+	errs := []error{report.WriteText(os.Stdout, r)}
 	for i, f := range formats {
-		if err := writeFile(files[i], r, f.write); err != nil {
-			return err
-		}
+		errs = append(errs, writeFile(files[i], r, f.write))
 	}
 	if !r.Complete {
-		return fmt.Errorf("the report is incomplete: %s", strings.Join(r.Problems, "; "))
+		errs = append(errs, fmt.Errorf("the report is incomplete: %s", strings.Join(r.Problems, "; ")))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // targetURL returns the URL of a foreign server, as https.
