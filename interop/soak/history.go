@@ -165,10 +165,7 @@ func counted(e, other *end) error {
 		return nil
 	}
 	r := other.conn.Stats()
-	// Bytes that came together with the handshake do not count as read.
-	missing := s.BytesWritten - r.BytesRead
-	bytes := missing == 0 || missing > 0 && e.conn.Bootstrap() == websocket.HTTP1
-	if !bytes || s.FramesWritten != r.FramesRead || s.MessagesWritten != r.MessagesRead {
+	if s.BytesWritten != r.BytesRead || s.FramesWritten != r.FramesRead || s.MessagesWritten != r.MessagesRead {
 		return fmt.Errorf("written %+v, read %+v", s, r)
 	}
 	return nil

@@ -55,6 +55,7 @@ func TestSK05Soak(t *testing.T) {
 		if t.Failed() {
 			break
 		}
+		require.Positive(t, total.episodes.Load(), "SOAK_DURATION is too short")
 		end := time.Now()
 		await(t, quiet, w)
 		now := liveHeap()
