@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go/quicvarint"
@@ -148,6 +150,10 @@ func TestVerdictComparesWithTheBest(t *testing.T) {
 	assert.Equal(t, "h1 loop, server allocs: 0.00 (≤ 0.01) reached", absolute.String())
 	_, ok = r.verdict("case", goal{"h2 loop", perSecond, []string{"gws"}, 1})
 	assert.False(t, ok, "not measured")
+	for _, to := range [][]string{nil, {"gorilla"}} {
+		_, ok = r.verdict("case", goal{"h1 loop", memory, to, 1024})
+		assert.False(t, ok, "0 B: the system did not tell")
+	}
 }
 
 func TestNothingIsRoundedInFavour(t *testing.T) {
@@ -219,6 +225,24 @@ func TestResultsAreReadAsTheyWereWritten(t *testing.T) {
 	assert.Len(t, back.cases, 2, "without cases that were not measured")
 	assert.Equal(t, r.Results, back.Results)
 	assert.True(t, r.Begun.Equal(back.Begun))
+
+	require.NoError(t, os.WriteFile(file, []byte(`{"testee":"server","cases":[]}`), 0o644))
+	_, err = readReport(file, benchmarks(time.Second))
+	assert.ErrorContains(t, err, "no results")
+}
+
+// A conn that has always more to read, and its reader the rate of a link.
+type endless struct{ net.Conn }
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestGigabitIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		_, err := io.CopyN(io.Discard, &pacedConn{Conn: endless{}, rate: gigabitRate}, 1e9/8)
+		require.NoError(t, err)
+		assert.InDelta(t, 1, time.Since(begin).Seconds(), 0.005)
+	})
 }
 
 // The page in this directory says what the results beside it say, and of every cell

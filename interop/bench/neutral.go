@@ -28,7 +28,7 @@ const (
 	gigabit reading = "reads 1 Gbit/s"       // no faster than a link of that speed
 )
 
-const gigabitRate = 125 << 20 // bytes per second, the overhead of the wire left aside
+const gigabitRate = 125e6 // bytes per second, the overhead of the wire left aside
 
 // What Chromium announces, in bytes.
 const (

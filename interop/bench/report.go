@@ -304,6 +304,9 @@ func readReport(file string, cases []benchmark) (*report, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, err
 	}
+	if len(r.Results) == 0 {
+		return nil, fmt.Errorf("%s is not what -json wrote: it has no results", file)
+	}
 	r.Results = slices.DeleteFunc(r.Results, func(res *result) bool {
 		return !slices.ContainsFunc(cases, func(b benchmark) bool {
 			return b.name == res.Case && slices.Contains(b.contenders, res.Contender)

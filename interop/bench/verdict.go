@@ -21,13 +21,14 @@ type verdict struct {
 	cpu float64
 }
 
-// verdict compares, and returns false if something was not measured. The ratio that
-// counts is that of the medians, as it is: nothing is rounded before.
+// verdict compares, and returns false if something was not measured: a figure of 0
+// says so. The ratio that counts is that of the medians, as it is: nothing is rounded
+// before.
 func (r *report) verdict(in string, g goal) (verdict, bool) {
 	v := verdict{goal: g, in: in}
 	res := r.get(in, g.of)
 	ours, ok := res.median(g.metric)
-	if !ok {
+	if !ok || ours == 0 {
 		return v, false
 	}
 	if g.to == nil {
@@ -40,7 +41,7 @@ func (r *report) verdict(in string, g goal) (verdict, bool) {
 				best, v.with = m, name
 			}
 		}
-		if v.with == "" || ours == 0 {
+		if v.with == "" {
 			return v, false
 		}
 		other := r.get(in, v.with)
