@@ -14,70 +14,84 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/wsmux/websocket/interop/internal/matrix"
 )
 
 func main() {
-	results := flag.String("results", "", "directory that the suites have left their results in (INTEROP_RESULTS); empty: print what is expected")
-	complete := flag.Bool("complete", false, "a suite that has left no results is a difference")
-	update := flag.Bool("update", false, "write expected.json and the README's table")
-	markdown := flag.Bool("markdown", false, "print Markdown too")
-	expected := flag.String("expected", "expected.json", "path of the expected matrix")
-	readme := flag.String("readme", "../README.md", "path of the file that holds the matrix in Markdown")
-	flag.Parse()
-	if err := run(*results, *expected, *readme, *complete, *update, *markdown); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "matrix:", err)
 		os.Exit(1)
 	}
 }
 
-func run(results, path, readme string, complete, update, markdown bool) error {
-	expected, err := matrix.Load(path)
+func run(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("matrix", flag.ContinueOnError)
+	results := flags.String("results", "", "directory that the suites have left their results in (INTEROP_RESULTS); without it what is expected is printed")
+	complete := flags.Bool("complete", false, "a suite that has left no results is a difference")
+	update := flags.Bool("update", false, "write expected.json and the README's table")
+	markdown := flags.Bool("markdown", false, "print Markdown too")
+	path := flags.String("expected", "expected.json", "path of the expected matrix")
+	readme := flags.String("readme", "../README.md", "path of the file that holds the matrix in Markdown")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	// What is expected does not differ from itself: it is no answer to who wants
+	// results looked at.
+	asked := *complete
+	flags.Visit(func(f *flag.Flag) { asked = asked || f.Name == "results" })
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q means nothing here", flags.Arg(0))
+	case asked && *results == "":
+		return errors.New("-results names no directory; is INTEROP_RESULTS set?")
+	}
+	expected, err := matrix.Load(*path)
 	if err != nil {
 		return err
 	}
 	shown, differs := expected, false
-	if results != "" {
-		if shown, differs, err = compare(results, expected, complete, update); err != nil {
+	if *results != "" {
+		if shown, differs, err = compare(out, *results, expected, *complete, *update); err != nil {
 			return err
 		}
 	}
-	fmt.Print(matrix.Table(shown))
-	if markdown {
-		fmt.Print(matrix.Markdown(shown))
+	fmt.Fprint(out, matrix.Table(shown))
+	if *markdown {
+		fmt.Fprint(out, matrix.Markdown(shown))
 	}
-	if !update {
+	if !*update {
 		if differs {
 			return errors.New("the matrix differs from expected.json; interop/NOTES.md says how to change that")
 		}
 		return nil
 	}
-	file, err := os.ReadFile(readme)
+	file, err := os.ReadFile(*readme)
 	if err != nil {
 		return err
 	}
 	text, err := matrix.Insert(string(file), expected)
 	if err != nil {
-		return fmt.Errorf("%s: %w", readme, err)
+		return fmt.Errorf("%s: %w", *readme, err)
 	}
-	if err := expected.Save(path); err != nil {
+	if err := expected.Save(*path); err != nil {
 		return err
 	}
-	return os.WriteFile(readme, []byte(text), 0o644)
+	return os.WriteFile(*readme, []byte(text), 0o644)
 }
 
 // compare prints where the results differ from what is expected, which it
 // changes if update is set, and returns all that was found.
-func compare(dir string, expected matrix.Cells, complete, update bool) (found matrix.Cells, differs bool, err error) {
+func compare(out io.Writer, dir string, expected matrix.Cells, complete, update bool) (found matrix.Cells, differs bool, err error) {
 	suites, err := matrix.LoadFound(dir)
 	if err != nil {
 		return nil, false, err
 	}
 	if complete {
 		for _, suite := range matrix.Absent(expected, suites) {
-			fmt.Printf("%s: no results\n", suite)
+			fmt.Fprintf(out, "%s: no results\n", suite)
 			differs = true
 		}
 	}
@@ -87,10 +101,10 @@ func compare(dir string, expected matrix.Cells, complete, update bool) (found ma
 			found[r] = cells
 		}
 		for peer, why := range f.Missing {
-			fmt.Printf("%s: %s was missing: %s\n", f.Suite, peer, why)
+			fmt.Fprintf(out, "%s: %s was missing: %s\n", f.Suite, peer, why)
 		}
 		for _, line := range f.Compare(expected) {
-			fmt.Println(line)
+			fmt.Fprintln(out, line)
 			differs = true
 		}
 		if update {
