@@ -68,6 +68,9 @@ func read(file string) (*result.Report, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if len(r.Scenarios) == 0 {
+		return nil, fmt.Errorf("%s is not what compare -json wrote: it has no scenarios", file)
+	}
 	return r, nil
 }
 

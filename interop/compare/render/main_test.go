@@ -65,6 +65,20 @@ func TestDocsWithoutMarkersStayAsTheyAre(t *testing.T) {
 	}
 }
 
+// JSON of something else is not taken for a comparison that has nothing: a page would
+// lose what it says, and its plots.
+func TestWhatIsNoComparisonIsNotRendered(t *testing.T) {
+	dir := t.TempDir()
+	page, plot := filepath.Join(dir, "comparison.md"), filepath.Join(dir, "comparison", "plot.svg")
+	require.NoError(t, os.WriteFile(page, []byte("<!-- comparison: x -->\n\n<!-- comparison ends -->\n"), 0o644))
+	require.NoError(t, os.Mkdir(filepath.Dir(plot), 0o755))
+	require.NoError(t, os.WriteFile(plot, nil, 0o644))
+	other := filepath.Join(dir, "other.json")
+	require.NoError(t, os.WriteFile(other, []byte(`{"testee":"server","cases":[]}`), 0o644))
+	assert.ErrorContains(t, run([]string{"-json", other, "-docs", page}, nil), "no scenarios")
+	assert.FileExists(t, plot)
+}
+
 func TestRenderWritesTextAndHTML(t *testing.T) {
 	var text, want bytes.Buffer
 	require.NoError(t, run([]string{"-json", sample}, &text))
