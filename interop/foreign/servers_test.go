@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/interop/internal/matrix"
+	proc "github.com/wsmux/websocket/interop/internal/program"
 	"github.com/wsmux/websocket/negotiate"
 )
 
@@ -57,14 +58,17 @@ func startServer(t *testing.T, b websocket.Bootstrap, program ...string) *server
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	watch, err := proc.Watch(cmd.Process.Pid)
 	t.Cleanup(func() {
 		if err := cmd.Cancel(); err == nil {
 			cmd.Wait()
+			watch.Wait()
 		}
 		if t.Failed() {
 			t.Log(stderr.String())
 		}
 	})
+	require.NoError(t, err)
 	lines := bufio.NewScanner(stdout)
 	require.True(t, lines.Scan(), "the program says nothing")
 	var first report

@@ -19,17 +19,20 @@ import (
 
 // A Program runs, with the processes that it has started.
 type Program struct {
-	pid   int
-	ended chan struct{} // closed when it has ended
-	err   error         // how, then
-	mu    sync.Mutex
-	said  bytes.Buffer
-	more  chan struct{} // closed, and made anew, when it has said more
+	pid     int
+	watch   *exec.Cmd // see Watch
+	killing sync.Once
+	ended   chan struct{} // closed when it has ended
+	err     error         // how, then
+	mu      sync.Mutex
+	said    bytes.Buffer
+	more    chan struct{} // closed, and made anew, when it has said more
 }
 
 // Start starts a program in a process group of its own, which is killed at the
-// end of the test. Its HOME is a temporary directory; env, of the form KEY=value,
-// is added to the test's own environment.
+// end of the test, also of one that is interrupted or takes too long. Its HOME is a
+// temporary directory; env, of the form KEY=value, is added to the test's own
+// environment.
 func Start(t testing.TB, args []string, env ...string) *Program {
 	p := &Program{ended: make(chan struct{}), more: make(chan struct{})}
 	cmd := exec.Command(args[0], args[1:]...)
@@ -38,6 +41,13 @@ func Start(t testing.TB, args []string, env ...string) *Program {
 	cmd.Stdout, cmd.Stderr = p, p
 	require.NoError(t, cmd.Start())
 	p.pid = cmd.Process.Pid
+	watch, err := Watch(p.pid)
+	if err != nil {
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+	require.NoError(t, err)
+	p.watch = watch
 	go func() { // ends with the program, which Kill ends at the latest
 		p.err = cmd.Wait()
 		close(p.ended)
@@ -46,9 +56,25 @@ func Start(t testing.TB, args []string, env ...string) *Program {
 	return p
 }
 
+// Watch puts a shell into a process group, whose first process nobody has waited for
+// yet. It kills the group when this process has gone, in whatever way: a group of its
+// own does not get the terminal's interrupt, and no cleanup runs after one, or after
+// -timeout. Until the group is killed the shell keeps its number from being another's.
+func Watch(group int) (*exec.Cmd, error) {
+	watch := exec.Command("/bin/sh", "-c", "read line; kill -KILL 0")
+	watch.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	if _, err := watch.StdinPipe(); err != nil { // nothing is written: it ends with this process
+		return nil, err
+	}
+	return watch, watch.Start()
+}
+
 // Kill ends the program's process group and returns when it has ended.
 func (p *Program) Kill() {
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // there may be none any more
+	p.killing.Do(func() {
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		_ = p.watch.Wait()
+	})
 	<-p.ended
 }
 

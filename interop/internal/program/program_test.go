@@ -4,11 +4,14 @@ package program
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -40,6 +43,45 @@ func TestKillEndsTheWholeGroup(t *testing.T) {
 	var exit *exec.ExitError
 	require.ErrorAs(t, p.Err(), &exit)
 	assert.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal())
+}
+
+// TestStartsAndWaits is the test that TestNothingOutlivesATestThatIsInterrupted
+// interrupts.
+func TestStartsAndWaits(t *testing.T) {
+	if os.Getenv("PROGRAM_STARTS") == "" {
+		t.Skip("it is run by another test")
+	}
+	p := Start(t, []string{"/bin/sh", "-c", "sleep 600 & echo child $!; wait"})
+	p.Await(t, "child")
+	fmt.Print(p.Output())
+	<-p.Ended()
+}
+
+func TestNothingOutlivesATestThatIsInterrupted(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for _, by := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		p := Start(t, []string{self, "-test.run=^TestStartsAndWaits$", "-test.v"}, "PROGRAM_STARTS=1")
+		p.Await(t, "child ")
+		p.Await(t, "\n")
+		var pid int
+		_, rest, _ := strings.Cut(p.Output(), "child ")
+		_, err := fmt.Sscan(rest, &pid)
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, 0))
+		require.NoError(t, p.Signal(by))
+		<-p.Ended()
+		assert.Eventually(t, func() bool { return !runs(pid) }, patience, time.Millisecond, "%v", by)
+	}
+}
+
+// runs reports whether a process is there, and no zombie that nobody waits for.
+func runs(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return !strings.Contains(string(b), ") Z ")
 }
 
 func TestServeTriesAnotherPort(t *testing.T) {
