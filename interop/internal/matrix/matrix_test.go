@@ -119,6 +119,30 @@ func TestRunRecordsWhatTheSubtestDid(t *testing.T) {
 	assert.Equal(t, map[Feature]Result{Echo: OK, Deflate: "declined"}, recorder.cells[r])
 }
 
+// What parallel subtests and cleanups do counts too.
+func TestRunRecordsWhenAllIsDone(t *testing.T) {
+	r := Row{Peer: "late", Role: Client, Transport: "h1"}
+	t.Cleanup(func() { delete(recorder.cells, r) })
+	r.Run(t, Echo, func(t *testing.T) {
+		t.Run("at last", func(t *testing.T) {
+			t.Parallel()
+			r.Record(t, Echo, "declined")
+		})
+	})
+	r.Run(t, Ping, func(t *testing.T) {
+		t.Cleanup(func() { r.Record(t, Ping, "no pong") })
+	})
+	assert.Equal(t, map[Feature]Result{Echo: "declined", Ping: "no pong"}, recorder.cells[r])
+}
+
+func TestAFailureStays(t *testing.T) {
+	r := Row{Peer: "failed", Role: Client, Transport: "h1"}
+	t.Cleanup(func() { delete(recorder.cells, r) })
+	r.Record(t, Echo, Failed)
+	r.Record(t, Echo, OK) // as by another test, or another -count
+	assert.Equal(t, map[Feature]Result{Echo: Failed}, recorder.cells[r])
+}
+
 func TestCountTakesTheCasesThatPass(t *testing.T) {
 	r := Row{Peer: "counted", Role: Suite, Transport: "h2"}
 	t.Cleanup(func() { delete(recorder.cells, r) })

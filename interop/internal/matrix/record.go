@@ -18,7 +18,7 @@ var recorder = struct {
 }{cells: make(Cells), missing: make(map[string]string)}
 
 // Record records a cell. A cell that was recorded before has to agree with the
-// result, or the test fails.
+// result, or the test fails; a failure stays.
 func (r Row) Record(t testing.TB, f Feature, res Result) {
 	t.Helper()
 	if r.Peer == "" || r.Role == "" || r.Transport == "" || f == "" || res == "" {
@@ -28,26 +28,31 @@ func (r Row) Record(t testing.TB, f Feature, res Result) {
 	r.Suite = ""
 	recorder.mu.Lock()
 	defer recorder.mu.Unlock()
-	if was, ok := recorder.cells[r][f]; ok && was != res && was != Failed && res != Failed {
+	was, ok := recorder.cells[r][f]
+	switch {
+	case was == Failed:
+		return
+	case ok && was != res && res != Failed:
 		t.Errorf("matrix: %v, %s is %s and was %s", r, f, res, was)
 	}
 	recorder.cells.set(r, f, res)
 }
 
 // Run runs test as a subtest with the feature's name and records OK if it passes
-// and Failed if it fails. A test that has recorded the cell itself and passed
-// keeps what it recorded. A skipped test records nothing.
+// and Failed if it fails, its subtests and cleanups included. A test that has
+// recorded the cell itself and passed keeps what it recorded. A skipped test records
+// nothing.
 func (r Row) Run(t *testing.T, f Feature, test func(t *testing.T)) bool {
 	t.Helper()
 	return t.Run(string(f), func(t *testing.T) {
-		defer func() {
+		t.Cleanup(func() { // the last one, as it is the first
 			switch {
 			case t.Failed():
 				r.Record(t, f, Failed)
 			case !t.Skipped() && !r.recorded(f):
 				r.Record(t, f, OK)
 			}
-		}()
+		})
 		test(t)
 	})
 }
