@@ -49,16 +49,23 @@ func (s *session) idle(ctx context.Context) error {
 	}
 	spent, n := s.client.Meter().Now().Since(wire), float64(beats.Load()-first)
 
-	count := float64(p.Sockets)
-	const how = " of the server's process with the sockets, each of which has had one message, less that before, by sockets; garbage collected."
-	s.figure(result.RSSPerSocket, "resident memory per socket", "B", float64(after.RSS-before.RSS)/count, "Resident memory (/proc/self/statm)"+how)
-	s.figure(result.HeapPerSocket, "heap per socket", "B", float64(after.Heap-before.Heap)/count, "Heap in use (runtime.MemStats)"+how)
-	s.figure(result.GoroutinesPer, "goroutines per socket", "", float64(after.Goroutines-before.Goroutines)/count, "Goroutines"+strings.TrimSuffix(how, "; garbage collected.")+".")
+	s.memory(before, after)
 	if n > 0 {
 		s.figure(result.BytesPerHeartbeat, "bytes per heartbeat", "B", float64(spent.Up.Wire()+spent.Down.Wire())/n,
 			"Bytes on the wire both ways while there are heartbeats and nothing else, divided by heartbeats.")
 	}
 	return s.closeAll(ctx, channels)
+}
+
+// memory adds what the sockets take in the server, as far as the system tells.
+func (s *session) memory(before, after usage) {
+	count := float64(s.plan.Sockets)
+	const how = " of the server's process with the sockets, each of which has had one message, less that before, by sockets; garbage collected."
+	if after.RSS > 0 {
+		s.figure(result.RSSPerSocket, "resident memory per socket", "B", float64(after.RSS-before.RSS)/count, "Resident memory (/proc/self/statm)"+how)
+	}
+	s.figure(result.HeapPerSocket, "heap per socket", "B", float64(after.Heap-before.Heap)/count, "Heap in use (runtime.MemStats)"+how)
+	s.figure(result.GoroutinesPer, "goroutines per socket", "", float64(after.Goroutines-before.Goroutines)/count, "Goroutines"+strings.TrimSuffix(how, "; garbage collected.")+".")
 }
 
 // warmUp has the server allocate what it allocates once.

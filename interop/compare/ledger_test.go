@@ -93,3 +93,17 @@ func TestChoiceOfScenariosAndTransports(t *testing.T) {
 		assert.Error(t, err)
 	}
 }
+
+// Where the system does not say how much memory is resident no socket takes 0 bytes.
+func TestMemoryIsWhatTheSystemTells(t *testing.T) {
+	keys := func(before, after usage) (list []string) {
+		s := &session{plan: plan{Sockets: 2}}
+		s.memory(before, after)
+		for _, f := range s.run.Figures {
+			list = append(list, f.Key)
+		}
+		return list
+	}
+	assert.Equal(t, []string{result.HeapPerSocket, result.GoroutinesPer}, keys(usage{Heap: 1}, usage{Heap: 2}))
+	assert.Equal(t, []string{result.RSSPerSocket, result.HeapPerSocket, result.GoroutinesPer}, keys(usage{RSS: 1}, usage{RSS: 2}))
+}

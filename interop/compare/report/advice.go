@@ -129,19 +129,28 @@ func choose(v *view, s *scenario, q question) advice {
 	if beside, name := figureOf(q.beside).amounts(q.at.pick(s, q.among)); len(beside) > 0 {
 		meanwhile = "; " + name + ": " + list(v, beside)
 	}
-	winners := slices.IndexFunc(amounts, func(x amount) bool { return compare(amounts[0], x) < 0 })
-	if winners < 0 {
+	// One that is far from the next may count as equal to the least all the same, if
+	// its repetitions differ as much.
+	var winners, others []amount
+	for _, x := range amounts {
+		if compare(amounts[0], x) < 0 {
+			others = append(others, x)
+		} else {
+			winners = append(winners, x)
+		}
+	}
+	if len(others) == 0 {
 		a.Use = "no choice follows: the differences are within the noise"
 		a.Because = what + ": " + list(v, amounts) + meanwhile
 		return a
 	}
 	a.Follows = true
 	var names []string
-	for _, w := range amounts[:winners] {
+	for _, w := range winners {
 		names = append(names, v.short(w.run.Transport))
 	}
 	a.Use = enumerate(names, "or")
-	a.Because = fmt.Sprintf("%s: %s; against %s", what, list(v, amounts[:winners]), list(v, amounts[winners:])) + meanwhile
+	a.Because = fmt.Sprintf("%s: %s; against %s", what, list(v, winners), list(v, others)) + meanwhile
 	return a
 }
 

@@ -62,6 +62,18 @@ func TestChoiceOfTheLeast(t *testing.T) {
 	assert.Equal(t, "WebSocket h2 or WebSocket h1", a.Use)
 }
 
+// The one in the middle differs from the least, and the greatest, whose repetitions go
+// from less to more than any, does not.
+func TestWhatCountsAsEqualToTheLeastIsChosenToo(t *testing.T) {
+	v := ofCPU(map[string]float64{result.WebSocketH1: 10, result.WebSocketH2: 12, result.WebSocketH3: 13})
+	for i, each := range [][]float64{{9.9, 10, 10.1}, {11.9, 12, 12.1}, {9, 13, 20}} {
+		v.scenario(2).runs[i].Figures[0].Each = each
+	}
+	a := answer(v)
+	assert.Equal(t, "WebSocket h1 or WebSocket h3", a.Use)
+	assert.Equal(t, "server CPU per message: WebSocket h1 10 µs, WebSocket h3 13 µs; against WebSocket h2 12 µs", a.Because)
+}
+
 func TestNoChoiceFollows(t *testing.T) {
 	for name, values := range map[string]map[string]float64{
 		"within the noise": {result.WebSocketH1: 5.5, result.WebSocketH2: 5, result.WebSocketH3: 6},
