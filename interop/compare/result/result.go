@@ -118,7 +118,7 @@ type NetworkKind string
 // The kinds of network.
 const (
 	Loopback   NetworkKind = "loopback"   // the kernel's, as fast as it is
-	Namespaces NetworkKind = "namespaces" // two network namespaces, netem in between
+	Namespaces NetworkKind = "namespaces" // two network namespaces, the tool's cable in between
 	Shaped     NetworkKind = "shaped"     // proxies in a process that delay and drop: an imitation
 	Foreign    NetworkKind = "foreign"    // whatever leads to the target
 )
