@@ -90,7 +90,7 @@ func connect(ctx context.Context, u *url.URL, o *websocket.DialOptions) (net.Con
 	}
 	nc, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil || u.Scheme != "https" {
-		return nc, err
+		return nc, handshake.ConnectError(ctx, err)
 	}
 	tc := tls.Client(nc, tlsConfig(o.TLSClientConfig, u.Hostname()))
 	if err := tc.HandshakeContext(ctx); err != nil {

@@ -92,6 +92,16 @@ func TestContextInEachPhase(t *testing.T) {
 	}
 }
 
+func TestDialSaysThatItsTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &websocket.DialOptions{DialContext: wstest.LateDial}
+		for _, url := range []string{"ws://a", "wss://a"} {
+			_, _, err := Dial(t.Context(), url, o)
+			assert.ErrorIs(t, err, context.DeadlineExceeded, url)
+		}
+	})
+}
+
 // TestContextEndsWithTheHandshake: ctx has no hold over the socket.
 func TestContextEndsWithTheHandshake(t *testing.T) {
 	wstest.NoLeaks(t)

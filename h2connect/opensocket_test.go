@@ -328,6 +328,16 @@ func (c *endsWhenAsked) Done() <-chan struct{} {
 	return done
 }
 
+func TestDialSaysThatItsTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &websocket.DialOptions{DialContext: wstest.LateDial}
+		for _, url := range []string{"ws://a", "wss://a"} {
+			_, _, err := Dial(t.Context(), url, o)
+			assert.ErrorIs(t, err, context.DeadlineExceeded, url)
+		}
+	})
+}
+
 func TestTransportsClose(t *testing.T) {
 	wstest.NoLeaks(t)
 	s := startTLS(t, nil, socketHandler())

@@ -272,15 +272,12 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 		dial = new(net.Dialer).DialContext
 	}
 	addr := addrOf(u)
-	if u.Scheme == "http" {
-		return dial(ctx, "tcp", addr)
-	}
-	if t.DialTLSContext != nil {
+	if u.Scheme != "http" && t.DialTLSContext != nil {
 		dial = t.DialTLSContext
 	}
 	nc, err := dial(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
+	if err != nil || u.Scheme == "http" {
+		return nc, handshake.ConnectError(ctx, err)
 	}
 	tc, ok := nc.(*tls.Conn)
 	if t.DialTLSContext == nil {

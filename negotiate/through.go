@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -63,7 +62,8 @@ func (d *Dialer) dialThrough(ctx context.Context, t target, dial dialFunc) (net.
 	there := handshake.WithoutZone(t.addr)
 	switch {
 	case via == nil:
-		return dial(ctx, "tcp", t.addr)
+		nc, err = dial(ctx, "tcp", t.addr)
+		return nc, handshake.ConnectError(ctx, err)
 	case via.Scheme == "http" || via.Scheme == "https":
 		nc, err = d.dialTunnel(ctx, via, there, dial)
 	case via.Scheme == "socks5" || via.Scheme == "socks5h":
@@ -72,7 +72,7 @@ func (d *Dialer) dialThrough(ctx context.Context, t target, dial dialFunc) (net.
 		err = errors.New("the proxy's scheme is not known")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("proxy %s: %w", proxyName(via), err)
+		return nil, fmt.Errorf("proxy %s: %w", proxyName(via), handshake.ConnectError(ctx, err))
 	}
 	return nc, nil
 }
@@ -109,9 +109,6 @@ func dialSOCKS(ctx context.Context, via *url.URL, addr string, dial dialFunc) (n
 		return nil, err
 	}
 	_, err = socks.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // it is the context's
-	}
 	if err != nil {
 		return nil, err
 	}

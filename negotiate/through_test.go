@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -358,5 +359,22 @@ func TestProxyThatSaysNothingIsBoundedByTheContext(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded, scheme)
 		l.Close()
 		d.Close()
+	}
+}
+
+func TestDialSaysThatItsTimeIsUp(t *testing.T) {
+	for name, proxy := range map[string]*url.URL{
+		"direct": nil, "http": {Scheme: "http", Host: "proxy.example"}, "socks5": {Scheme: "socks5", Host: "proxy.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &negotiate.Dialer{DialContext: wstest.LateDial, Policy: negotiate.Only(websocket.HTTP1), Proxy: http.ProxyURL(proxy)}
+				defer d.Close()
+				for _, o := range []*websocket.DialOptions{nil, {DialContext: wstest.LateDial}} {
+					_, _, err := d.Dial(t.Context(), "ws://example.com/", o)
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+			})
+		})
 	}
 }

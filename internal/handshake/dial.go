@@ -6,11 +6,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/tunnel"
@@ -83,6 +85,20 @@ func Request(ctx context.Context, rawURL string, b websocket.Bootstrap, o *webso
 		r.Header[fieldExtensions] = []string{offerDeflate(o.Compression).String()}
 	}
 	return r.WithContext(ctx), nil
+}
+
+// ConnectError returns err, with which opening a connection has failed, as that of
+// ctx if ctx's deadline is the reason. Package net waits for the deadline in two
+// ways, and the error of one of them does not say whose it was.
+func ConnectError(ctx context.Context, err error) error {
+	deadline, ok := ctx.Deadline()
+	if err == nil || !ok || time.Now().Before(deadline) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
 }
 
 func protocol(b websocket.Bootstrap) string {

@@ -3,8 +3,13 @@ package handshake
 import (
 	"context"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
+	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -161,5 +166,29 @@ func TestWithoutZone(t *testing.T) {
 		"[fe80::1%eth0":     "[fe80::1%eth0",
 	} {
 		assert.Equal(t, want, WithoutZone(host), host)
+	}
+}
+
+func TestConnectErrorIsTheContextsIfItsDeadlineHasPassed(t *testing.T) {
+	soon, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	timeout := &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+	assert.NoError(t, ConnectError(late, nil))
+	assert.ErrorIs(t, ConnectError(late, timeout), context.DeadlineExceeded)
+	assert.ErrorIs(t, ConnectError(late, timeout), timeout)
+	assert.ErrorIs(t, ConnectError(late, &net.DNSError{IsTimeout: true}), context.DeadlineExceeded)
+	for _, tt := range []struct {
+		ctx context.Context
+		err error
+	}{
+		{t.Context(), timeout},
+		{soon, timeout}, // a limit of the program's own
+		{late, io.EOF},
+		{late, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}},
+		{late, context.DeadlineExceeded},
+	} {
+		assert.Equal(t, tt.err, ConnectError(tt.ctx, tt.err))
 	}
 }
