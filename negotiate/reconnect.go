@@ -81,16 +81,21 @@ func (r *Reconnector) Run(ctx context.Context, serve func(ctx context.Context, c
 	}
 	s := series{r: r}
 	for {
-		err := s.attempt(ctx, d, serve)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		tried, err := s.attempt(ctx, d, serve)
+		cut := ctx.Err() != nil
+		over := cut || err == nil || s.final
+		wait := time.Duration(0)
+		if !over {
+			wait = s.wait(err)
 		}
-		if err == nil || s.final {
-			return err
-		}
-		wait := s.wait(err)
-		if r.After != nil {
+		if tried && r.After != nil {
 			r.After(s.n, err, wait)
+		}
+		switch {
+		case cut:
+			return context.Cause(ctx)
+		case over:
+			return err
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -110,22 +115,19 @@ type series struct {
 	final bool                // no further attempt
 }
 
-// attempt dials once and serves the socket. It returns what serve did, or the
-// dial's error.
-func (s *series) attempt(ctx context.Context, d *Dialer, serve func(context.Context, *websocket.Conn) error) error {
+// attempt dials once, unless Before is against it, and serves the socket. It
+// returns what serve did, or the dial's error.
+func (s *series) attempt(ctx context.Context, d *Dialer, serve func(context.Context, *websocket.Conn) error) (tried bool, err error) {
 	s.n++
 	o, err := s.options(ctx)
 	if err != nil {
 		s.final = true
-		return err
+		return false, err
 	}
 	c, _, err := d.dial(ctx, s.r.URL, o, s.avoid)
 	if err != nil {
 		s.final = ctx.Err() == nil && !s.worthAnother(err)
-		if s.final && s.r.After != nil {
-			s.r.After(s.n, err, 0)
-		}
-		return err
+		return true, err
 	}
 	if s.r.After != nil {
 		s.r.After(s.n, nil, 0)
@@ -134,7 +136,7 @@ func (s *series) attempt(ctx context.Context, d *Dialer, serve func(context.Cont
 	err = serve(ctx, c)
 	c.CloseNow()
 	if err == nil {
-		return nil
+		return true, nil
 	}
 	young := orPositive(s.r.Young, defaultYoung)
 	switch age := time.Since(begin); {
@@ -143,7 +145,7 @@ func (s *series) attempt(ctx context.Context, d *Dialer, serve func(context.Cont
 	case broke(err):
 		s.avoid = c.Bootstrap()
 	}
-	return err
+	return true, err
 }
 
 // options returns the options of the next dial.

@@ -254,6 +254,50 @@ func TestReconnectorGivesUpWhereItIsOfNoUse(t *testing.T) {
 	})
 }
 
+func TestReconnectorTellsOfTheLastEndToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memoryServer(t, func(w http.ResponseWriter, r *http.Request) {
+			c, err := negotiate.Accept(w, r, nil)
+			if assert.NoError(t, err) {
+				c.Read(context.Background())
+			}
+		})
+		for name, serve := range map[string]func(context.Context, *websocket.Conn) error{
+			"serve has enough": func(context.Context, *websocket.Conn) error { return nil },
+			"the context ends": func(ctx context.Context, c *websocket.Conn) error {
+				_, _, err := c.Read(ctx)
+				return err
+			},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			log := &reconnections{begin: time.Now()}
+			var end error
+			err := (&negotiate.Reconnector{URL: memoryURL, Dialer: d, After: log.after}).Run(ctx, func(ctx context.Context, c *websocket.Conn) error {
+				end = serve(ctx, c)
+				return end
+			})
+			assert.Equal(t, ctx.Err(), err, name)
+			cancel()
+			assert.Equal(t, []int{1, 1}, log.attempts, name)
+			assert.Equal(t, []error{nil, end}, log.errs, name)
+			assert.Equal(t, []time.Duration{0, 0}, log.waits, name)
+		}
+		// While it dials.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		silent := &negotiate.Dialer{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		log := &reconnections{begin: time.Now()}
+		err := (&negotiate.Reconnector{URL: memoryURL, Dialer: silent, After: log.after}).Run(ctx, nil)
+		require.Equal(t, context.DeadlineExceeded, err)
+		assert.Equal(t, []int{1}, log.attempts)
+		assert.ErrorIs(t, log.errs[0], context.DeadlineExceeded)
+		assert.Equal(t, []time.Duration{0}, log.waits)
+	})
+}
+
 func TestReconnectorEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memoryServer(t, func(w http.ResponseWriter, r *http.Request) {
