@@ -90,8 +90,8 @@ func run(c config, logger *slog.Logger) error {
 // newProxy returns the handler: a ReverseProxy and the Dialer behind it.
 func newProxy(c config, logger *slog.Logger) (*negotiate.ReverseProxy, error) {
 	backend, err := url.Parse(c.backend)
-	if err != nil || backend.Host == "" {
-		return nil, fmt.Errorf("-backend %q is not an origin", c.backend)
+	if err != nil || backend.Host == "" || backend.Scheme != "http" && backend.Scheme != "https" {
+		return nil, fmt.Errorf("-backend %q is not an origin, http or https", c.backend)
 	}
 	policies := map[string]negotiate.Policy{
 		"auto": {},
@@ -102,6 +102,9 @@ func newProxy(c config, logger *slog.Logger) (*negotiate.ReverseProxy, error) {
 	policy, ok := policies[c.http]
 	if !ok {
 		return nil, fmt.Errorf("-http %q is none of 1, 2, 3 and auto", c.http)
+	}
+	if c.http == "3" && backend.Scheme != "https" {
+		return nil, fmt.Errorf("-http 3 needs a -backend with https, not %q", c.backend)
 	}
 	tlsConfig := &tls.Config{InsecureSkipVerify: c.insecure}
 	if c.authority != "" {

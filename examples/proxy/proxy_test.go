@@ -111,6 +111,8 @@ func TestProxy(t *testing.T) {
 func TestFlagsThatCannotBeUsed(t *testing.T) {
 	for _, c := range []config{
 		{backend: "nowhere", http: "auto"},
+		{backend: "ftp://127.0.0.1", http: "auto"},
+		{backend: "http://127.0.0.1", http: "3"},
 		{backend: "http://127.0.0.1", http: "4"},
 		{backend: "http://127.0.0.1", http: "2", authority: "/no/such/file"},
 	} {
