@@ -15,7 +15,7 @@ import (
 // Bridge lets a handler that knows only sockets over HTTP/1.1, with a library of
 // its own and http.Hijacker, serve those over HTTP/2 and HTTP/3 too. It goes
 // around the handler, a router with all its routes for instance, and changes
-// nothing for requests of other kinds.
+// nothing for requests of other kinds. A nil h is http.DefaultServeMux.
 //
 // To h an extended CONNECT for websocket (RFC 8441, RFC 9220) looks as if it had
 // come by HTTP/1.1: a GET with Connection, Upgrade, a fresh Sec-WebSocket-Key and
@@ -46,6 +46,7 @@ import (
 // A handler that must not be bridged can send its clients to HTTP/1.1:
 // h2connect.RequireHTTP1, called in front of Bridge.
 func Bridge(h http.Handler) http.Handler {
+	h = orDefaultMux(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !isExtendedConnect(r):

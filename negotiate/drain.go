@@ -24,11 +24,7 @@ import (
 // well, but does not wait for them; srv.Close does not cut them.
 func Drain(srv *http.Server) (shutdown func(context.Context) error) {
 	d := &drainer{srv: srv}
-	h := srv.Handler
-	if h == nil {
-		h = http.DefaultServeMux
-	}
-	srv.Handler = sockets.Handler(h, &d.set)
+	srv.Handler = sockets.Handler(orDefaultMux(srv.Handler), &d.set)
 	srv.RegisterOnShutdown(func() {
 		// Whoever waits for the sockets asks for the result himself.
 		_ = d.set.GoAway(context.Background(), nil)

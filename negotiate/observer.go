@@ -88,12 +88,13 @@ type LimitHit struct {
 // Observe returns h with o told of the sockets and refused handshakes of its
 // requests, for a plain http.Server; a [Server] has a field for it. If
 // h2connect.ConfigureServer is called on a server whose Handler is the result, o is
-// also told of the limits of HTTP/2. A nil o is told nothing.
+// also told of the limits of HTTP/2. A nil o is told nothing, and a nil h is
+// http.DefaultServeMux.
 func Observe(h http.Handler, o *Observer) http.Handler {
 	if o == nil {
 		return h
 	}
-	return &serving.Handler{Handler: observed(h, o.hooks()), Hooks: o.hooks()}
+	return &serving.Handler{Handler: observed(orDefaultMux(h), o.hooks()), Hooks: o.hooks()}
 }
 
 // observed puts hooks into the context of requests that may become sockets.

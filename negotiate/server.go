@@ -225,16 +225,17 @@ func (s *Server) serving() http.Handler {
 
 // tracked returns the handler with its sockets kept in d and reported.
 func (s *Server) tracked(d *drainer) http.Handler {
-	h := sockets.Handler(s.handler(), &d.set)
+	h := sockets.Handler(orDefaultMux(s.Handler), &d.set)
 	if s.Observer != nil {
 		h = observed(h, s.Observer.hooks())
 	}
 	return h
 }
 
-func (s *Server) handler() http.Handler {
-	if s.Handler != nil {
-		return s.Handler
+// orDefaultMux returns h, http.DefaultServeMux for nil.
+func orDefaultMux(h http.Handler) http.Handler {
+	if h != nil {
+		return h
 	}
 	return http.DefaultServeMux
 }

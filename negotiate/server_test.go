@@ -131,3 +131,35 @@ func mustRequest(t *testing.T, url string) *http.Request {
 	require.NoError(t, err)
 	return req
 }
+
+// What wraps a server's Handler takes http.DefaultServeMux for none, as the server
+// does.
+func TestNoHandlerIsTheDefaultServeMux(t *testing.T) {
+	mux := http.DefaultServeMux
+	defer func() { http.DefaultServeMux = mux }()
+	http.DefaultServeMux = http.NewServeMux()
+	http.Handle("/", handler(t))
+	for name, h := range map[string]http.Handler{
+		"Server":           nil,
+		"Bridge":           negotiate.Bridge(nil),
+		"Observe":          negotiate.Observe(nil, new(negotiate.Observer)),
+		"Observe, nothing": negotiate.Observe(nil, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			s := startWith(t, &negotiate.Server{UnencryptedHTTP2: true, Handler: h}, nil)
+			for _, b := range []websocket.Bootstrap{websocket.HTTP1, websocket.HTTP2} {
+				d := &negotiate.Dialer{Policy: negotiate.Only(b)}
+				defer d.CloseIdleConnections()
+				resp, err := d.RoundTrip(mustRequest(t, "http://"+s.addr+"/"))
+				require.NoError(t, err)
+				assert.Equal(t, http.StatusOK, resp.StatusCode)
+				require.NoError(t, resp.Body.Close())
+				c, _, err := d.Dial(t.Context(), "ws://"+s.addr+"/ws", nil)
+				require.NoError(t, err)
+				echo(t, c)
+				require.NoError(t, c.Close(t.Context(), websocket.StatusNormalClosure, ""))
+			}
+		})
+	}
+}
