@@ -3,6 +3,7 @@ package h3connect
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -170,6 +171,7 @@ func (s *serverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.h.ServeHTTP(w, r) // another protocol is none of ours
 		return
 	}
+	r.Body = &scopedBody{r.Body, sc}
 	g := &guard{ResponseWriter: w, r: r}
 	s.h.ServeHTTP(g, r)
 	g.returned()
@@ -226,6 +228,28 @@ func (s *scope) taken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ours
+}
+
+// A scopedBody is the content of a request that may become a socket. http3's goes
+// on being the stream then, so that a handler which closes it, as many do when they
+// return, would reset the socket.
+type scopedBody struct {
+	io.ReadCloser // http3's
+	scope         *scope
+}
+
+func (b *scopedBody) Read(p []byte) (int, error) {
+	if b.scope.taken() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.ReadCloser.Read(p)
+}
+
+func (b *scopedBody) Close() error {
+	if b.scope.taken() {
+		return nil
+	}
+	return b.ReadCloser.Close()
 }
 
 // handled says that the socket is to outlive its HTTP handler.

@@ -65,6 +65,25 @@ func TestHandlerEcho(t *testing.T) {
 	})
 }
 
+// The request's content is none of the socket's, whatever middleware does with it.
+func TestHandlerSurvivesTheRequestsBody(t *testing.T) {
+	onEachWay(t, func(t *testing.T, tr transport) {
+		accept := tr.handled(t, nil, &calls{message: echoes})
+		c := tr.mustDial(t, tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			accept.ServeHTTP(w, r)
+			n, err := r.Body.Read(make([]byte, 1))
+			assert.Zero(t, n)
+			assert.Error(t, err)
+			assert.NoError(t, r.Body.Close())
+		})), nil)
+		for range 3 {
+			require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte("alive")))
+			wantMessage(t, c, websocket.MessageText, []byte("alive"))
+		}
+		require.NoError(t, c.Close(soon(t), 1000, ""))
+	})
+}
+
 // A client may have a Handler as well.
 func TestHandlerOfAClient(t *testing.T) {
 	onEachWay(t, func(t *testing.T, tr transport) {
