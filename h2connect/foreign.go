@@ -95,6 +95,22 @@ func acceptForeign(w http.ResponseWriter, r *http.Request, params websocket.Para
 	return sockets.Accepted(r, f, params), nil
 }
 
+// flushes says whether w can be flushed, itself or through Unwrap: a 200 that a
+// writer such as http.TimeoutHandler's keeps until the handler has returned cannot be
+// taken back.
+func flushes(w http.ResponseWriter) bool {
+	for {
+		switch x := w.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = x.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
 // errForeignHandler: the server ends a stream when its handler returns.
 var errForeignHandler = fmt.Errorf("h2connect: under this HTTP server a socket ends with its HTTP handler and cannot have a websocket.Handler: %w", websocket.ErrNotSupported)
 

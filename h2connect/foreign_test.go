@@ -106,6 +106,30 @@ func TestForeignClientWithOurServer(t *testing.T) {
 	assert.Len(t, readAll(t, resp.Body), 1<<20)
 }
 
+// A writer that keeps what is written until the handler has returned cannot carry a
+// socket: the client is told so, and not that it has one.
+func TestAcceptOnAWriterThatCannotBeFlushed(t *testing.T) {
+	var accepted error
+	h := http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, accepted = Accept(w, r, nil)
+	}), time.Minute, "")
+	r := httptest.NewRequest(http.MethodConnect, "https://example.com/ws", io.NopCloser(strings.NewReader("")))
+	r.Proto, r.ProtoMajor, r.ProtoMinor, r.ContentLength = "HTTP/2.0", 2, 0, -1
+	r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r) // under another package's server
+	assert.Equal(t, http.StatusInternalServerError, w.Code)
+	var refused *websocket.HandshakeError
+	require.ErrorAs(t, accepted, &refused)
+	assert.Equal(t, http.StatusInternalServerError, refused.Status)
+	require.ErrorIs(t, accepted, http.ErrNotSupported)
+
+	s := startTLS(t, nil, h)
+	_, resp, err := testTransport(t).Dial(testContext(t), s.url("/ws"), nil)
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+}
+
 // Extended CONNECT under net/http's server has to be switched on for a whole
 // process before it starts; so these tests run in a process of their own.
 const xconnect = "http2xconnect=1"
