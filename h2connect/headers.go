@@ -6,11 +6,19 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// readHeaders takes a header block: a HEADERS frame and its CONTINUATIONs
+// readHeaders takes a header block and what it says.
+func (c *conn) readHeaders(fh http2.FrameHeader) error {
+	if err := c.readBlock(fh); err != nil {
+		return err
+	}
+	return c.onHeaders(&c.block)
+}
+
+// readBlock takes a header block: a HEADERS frame and its CONTINUATIONs
 // (RFC 9113 §4.3, §6.10). Each frame counts, however empty, and the whole has to
 // arrive in time. The block is decoded to its end even if nobody will look at
 // it, because the decoder's table depends on it.
-func (c *conn) readHeaders(fh http2.FrameHeader) error {
+func (c *conn) readBlock(fh http2.FrameHeader) error {
 	var late *time.Timer // nil while all of the block is at hand
 	defer func() {
 		if late != nil {
@@ -49,7 +57,7 @@ func (c *conn) readHeaders(fh http2.FrameHeader) error {
 	if err := c.dec.Close(); err != nil {
 		return connViolation(http2.ErrCodeCompression, "truncated header block")
 	}
-	return c.onHeaders(b)
+	return nil
 }
 
 // boundBlock cuts the connection if the timer is not stopped within Limits.Preface.

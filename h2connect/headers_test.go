@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"slices"
 	"strings"
@@ -257,6 +258,38 @@ func TestH2_03ABlockIsToBeCompleteInTime(t *testing.T) {
 					p.hangUp()
 				})
 			}
+		})
+	}
+}
+
+// What a block is answered with may take its time: the block is complete.
+func TestH2_03ABlockInTimeIsNotLateAfterwards(t *testing.T) {
+	for name, parts := range map[string]func(block []byte) [2][]byte{
+		"one frame": func(block []byte) [2][]byte {
+			frame := raw(http2.FrameHeaders, 5, 1, block)
+			return [2][]byte{frame[:frameHeader], frame[frameHeader:]}
+		},
+		"two frames": func(block []byte) [2][]byte {
+			return [2][]byte{raw(http2.FrameHeaders, 1, 1, block), raw(http2.FrameContinuation, 4, 1, nil)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+					GotFirstResponseByte: func() { time.Sleep(11 * time.Second) },
+				}), "GET", "http://localhost/", nil)
+				require.NoError(t, err)
+				p, result := asking(t, req)
+				p.next("the request")
+				part := parts(p.block(":status", "200"))
+				p.nc.Write(part[0])
+				time.Sleep(time.Second)
+				p.nc.Write(part[1])
+				a := <-result
+				require.NoError(t, a.err)
+				assert.Equal(t, 200, a.resp.StatusCode)
+				p.hangUp()
+			})
 		})
 	}
 }
