@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"log"
@@ -18,6 +19,7 @@ import (
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/frame"
 	"github.com/wsmux/websocket/internal/wstest"
+	"golang.org/x/net/http2"
 )
 
 // A connection on which little happens holds a small read buffer: it gets the large
@@ -195,4 +197,54 @@ func recordsOfAMessage(t *testing.T) {
 	require.Equal(t, size, <-got)
 	assert.Equal(t, before, wire.looks.Load())
 	p.hangUp()
+}
+
+// What a Handler has answered does not wait for the rest of a record that has begun to
+// come.
+func TestAnswersGoOutBesideAPartOfARecord(t *testing.T) {
+	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, nil)
+		if assert.NoError(t, err) {
+			assert.NoError(t, c.Handle(messageFunc(func(c *websocket.Conn, kind websocket.MessageType, p []byte) {
+				c.Write(context.Background(), kind, p)
+			})))
+		}
+	}))
+	far, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	defer far.Close()
+	_, config := wstest.Certificates()
+	config.ServerName, config.NextProtos, config.DynamicRecordSizingDisabled = "localhost", []string{nextProto}, true
+	wire := &gatherer{Conn: far}
+	client := tls.Client(wire, config)
+	require.NoError(t, client.HandshakeContext(testContext(t)))
+	p := newPeer(t, client)
+	p.greet()
+	fields := connect()
+	fields[5] = "https"
+	for id := range uint32(2) {
+		p.headers(2*id+1, false, fields...)
+		p.wantStatus(2*id+1, "200", false, "")
+	}
+	message := func(id uint32, size int) {
+		m := make([]byte, 8+size)
+		copy(m, []byte{0x82, 0xfe, byte(size >> 8), byte(size)})
+		_, err := client.Write(raw(http2.FrameData, 0, id, m))
+		require.NoError(t, err)
+	}
+	wire.keeps = true
+	message(1, 200)
+	message(3, 16_000) // more than TLS reads beyond the record that it wants
+	all, cut := wire.kept, len(wire.kept)-1
+	_, err = far.Write(all[:cut])
+	require.NoError(t, err)
+	wire.keeps = false
+	d, ok := p.next("the answer").(*http2.DataFrame)
+	require.True(t, ok)
+	require.EqualValues(t, 1, d.StreamID)
+	_, err = far.Write(all[cut:])
+	require.NoError(t, err)
+	d, ok = p.next("the other one's").(*http2.DataFrame)
+	require.True(t, ok)
+	require.EqualValues(t, 3, d.StreamID)
 }

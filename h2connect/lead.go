@@ -141,7 +141,13 @@ func (c *conn) initLead() {
 	c.lead.timer = time.AfterFunc(time.Hour, func() {
 		if term := c.lead.overdue(); term != 0 {
 			c.depose(term)
+			return
 		}
+		// What Handlers have written waits while the reader reads on. What TLS has
+		// then may be a part of a record, for the rest of which the reader waits.
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.flush()
 	})
 	c.lead.timer.Stop()
 }
