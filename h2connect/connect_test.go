@@ -462,3 +462,47 @@ func TestXC22OtherProtocolsAreTheHandlersOwn(t *testing.T) {
 		})
 	}
 }
+
+// "Frame types other than DATA or stream management frames […] MUST NOT be sent on a
+// connected stream and MUST be treated as a stream error (Section 5.4.2) of type
+// PROTOCOL_ERROR if received" (RFC 9113 §8.5).
+func TestNothingButDataFollowsAConnect(t *testing.T) {
+	for name, fields := range map[string][]string{
+		"connect-udp":   with(connect(), ":protocol", "connect-udp"),
+		"plain CONNECT": {":method", "CONNECT", ":authority", "localhost:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan error, 2)
+			p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusOK)
+				assert.NoError(t, http.NewResponseController(w).Flush())
+				_, err := io.Copy(io.Discard, r.Body)
+				got <- err
+				w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+			}))
+			p.greet()
+			p.headers(1, false, fields...)
+			p.wantStatus(1, "200", false, "a tunnel")
+			p.headers(1, true, "x-sum", "1")
+			p.wantReset(1, http2.ErrCodeProtocol, "a trailer section")
+			var reset *StreamError
+			require.ErrorAs(t, <-got, &reset)
+
+			p.headers(3, false, fields...)
+			p.wantStatus(3, "200", false, "another one")
+			require.NoError(t, p.fr.WriteData(3, true, nil))
+			assert.NoError(t, <-got)
+			p.wantData(3, "", true, "no trailer section of the handler's either")
+		})
+	}
+	t.Run("response", func(t *testing.T) {
+		req, err := http.NewRequestWithContext(testContext(t), "CONNECT", "http://localhost:80", nil)
+		require.NoError(t, err)
+		p, result := asking(t, req)
+		p.next("the request")
+		p.headers(1, false, ":status", "200")
+		p.headers(1, true, "x-sum", "1")
+		p.wantReset(1, http2.ErrCodeProtocol, "a trailer section")
+		assert.ErrorContains(t, (<-result).err, "CONNECT")
+	})
+}

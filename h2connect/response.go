@@ -270,6 +270,9 @@ func (w *responseWriter) trailerFields() []hpack.HeaderField {
 			w.header[http.CanonicalHeaderKey(trailer)] = w.header[name]
 		}
 	}
+	if w.req.Method == http.MethodConnect && w.status < 300 {
+		return nil // RFC 9113 §8.5: only DATA follows
+	}
 	var fields []hpack.HeaderField
 	for _, name := range w.trailers {
 		fields = appendFields(fields, name, w.header[name])

@@ -23,8 +23,8 @@ func (cc *ClientConn) more(st *stream, b *block) error {
 		}
 	}
 	switch {
-	case x.final && x.socket && st.isSocket():
-		return streamViolation(http2.ErrCodeProtocol, "HEADERS on a socket's stream") // RFC 9113 §8.5
+	case x.final && x.req.Method == http.MethodConnect && x.resp != nil && x.resp.StatusCode/100 == 2:
+		return streamViolation(http2.ErrCodeProtocol, "HEADERS on the stream of a CONNECT") // RFC 9113 §8.5
 	case b.tooLarge:
 		return streamViolation(http2.ErrCodeCancel, "the response's header is too large").passed(b.limit)
 	case x.final:

@@ -253,7 +253,7 @@ func (sc *serverConn) start(in *incoming) {
 	st.priority = sc.priorityOf(in)
 	c.watchHealth()
 	st.declared = in.declared
-	st.handling, st.ctx = true, ctx
+	st.handling, st.ctx, st.tunnel = true, ctx, in.method == http.MethodConnect
 	if in.endStream {
 		c.peerEnded(st)
 	}
@@ -352,11 +352,13 @@ func (sc *serverConn) more(st *stream, b *block) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case st.socket:
+	case st.tunnel:
 		// "Once the CONNECT method is complete only DATA […]; frame types
 		// other than DATA or stream management frames […] MUST be treated
-		// as a stream error" (RFC 9113 §8.5).
-		return streamViolation(http2.ErrCodeProtocol, "HEADERS on a socket's stream")
+		// as a stream error" (RFC 9113 §8.5). Nor is there a trailer section
+		// before that: "A CONNECT request message does not have content" (RFC
+		// 9110 §9.3.6).
+		return streamViolation(http2.ErrCodeProtocol, "HEADERS on the stream of a CONNECT")
 	case !b.endStream:
 		return streamViolation(http2.ErrCodeProtocol, "trailer section without END_STREAM")
 	case b.pseudo > 0:

@@ -41,6 +41,7 @@ type stream struct {
 	recvEnded bool // END_STREAM or a reset has arrived, or we have reset
 	gone      bool // it has left the table
 	socket    bool // an accepted extended CONNECT: only DATA from here on
+	tunnel    bool // server: a CONNECT, whose header block only DATA follows
 	outlives  bool // a socket that does not end with its HTTP handler
 	stopping  bool // once our direction has ended, so must the peer's
 	lingering bool // stopPeerLater has been called
@@ -483,13 +484,6 @@ func (st *stream) discardInput() {
 	defer c.mu.Unlock()
 	c.discard(st, http.ErrBodyReadAfterClose)
 	c.flush()
-}
-
-// isSocket reports whether the stream has become a socket's.
-func (st *stream) isSocket() bool {
-	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	return st.socket
 }
 
 // outlive makes a socket independent of its HTTP handler.
