@@ -313,15 +313,14 @@ func (c *conn) forget(st *stream, err error) {
 		c.socketEnded()
 	}
 	c.role.closed(st, err)
-	if !st.handling {
-		c.freeSlot()
-		return
-	}
-	if waiting, _ := st.recv.look(); waiting > 0 {
+	if waiting, _ := st.recv.look(); waiting > 0 && (st.handling || st.outlives) {
 		if c.leftovers == nil {
 			c.leftovers = make(map[*stream]struct{})
 		}
 		c.leftovers[st] = struct{}{}
+	}
+	if !st.handling {
+		c.freeSlot()
 	}
 }
 

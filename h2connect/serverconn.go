@@ -340,7 +340,9 @@ func (sc *serverConn) handled(w *responseWriter) {
 // unhandled says that no handler runs, or will run, for st. c.mu is held.
 func (sc *serverConn) unhandled(st *stream) {
 	st.handling = false
-	delete(sc.c.leftovers, st)
+	if !st.outlives { // whose Conn discards it
+		delete(sc.c.leftovers, st)
+	}
 	if st.gone {
 		sc.c.freeSlot()
 	}

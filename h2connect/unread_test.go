@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket"
 	"golang.org/x/net/http2"
 )
 
@@ -143,6 +144,47 @@ func TestH2_23StreamsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
 		p.headers(201, false, with(get("/"), ":method", "POST")...)
 		assert.Zero(t, u.upload(201, 1000), "it starves")
 		time.Sleep(30 * time.Second)
+		assert.Equal(t, 1000, u.upload(201, 1000), "it is served")
+		close(release)
+		synctest.Wait()
+		p.ours.mu.Lock()
+		assert.Empty(t, p.ours.leftovers)
+		p.ours.mu.Unlock()
+		assert.Zero(t, p.ours.buffered.Load())
+		p.hangUp()
+	})
+}
+
+// So do those of sockets whose HTTP handlers have returned.
+func TestH2_23SocketsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		o := &websocket.AcceptOptions{Limits: websocket.Limits{PingInterval: -1}}
+		p := clientOf(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodConnect {
+				io.Copy(io.Discard, r.Body)
+				return
+			}
+			c, err := Accept(w, r, o)
+			if assert.NoError(t, err) {
+				assert.NoError(t, c.Handle(messageFunc(func(*websocket.Conn, websocket.MessageType, []byte) { <-release })))
+			}
+		}))
+		p.greet()
+		u := newUploader(p)
+		for i := range uint32(70) {
+			p.headers(2*i+1, false, connect()...)
+			synctest.Wait()
+			if u.window > 8 {
+				p.fr.WriteData(2*i+1, false, []byte{0x82, 0x80, 0, 0, 0, 0}) // keeps the Handler
+				u.window -= 6
+			}
+			u.upload(2*i+1, 64_000)
+			p.fr.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
+		}
+		p.headers(201, false, with(get("/"), ":method", "POST")...)
+		assert.Less(t, u.upload(201, 1000), 1000, "it starves")
+		time.Sleep(31 * time.Second)
 		assert.Equal(t, 1000, u.upload(201, 1000), "it is served")
 		close(release)
 		synctest.Wait()
