@@ -6,3 +6,9 @@ func AtRest(c *Conn) bool {
 	o := c.out.Load()
 	return c.in == nil && (o == nil || o.stall.timer == nil)
 }
+
+// HoldInput takes the reading gate of c, which nobody has, until release is called.
+func HoldInput(c *Conn) (release func()) {
+	c.reading.lineUp()
+	return c.reading.unlock
+}

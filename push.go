@@ -42,10 +42,13 @@ type pusher interface {
 // goes idle, whether somebody has.
 
 // The states of a handling whose stream pushes. From idle and serving it goes to
-// ended, where OnClose has been called or is about to be.
+// ended, where OnClose has been called or is about to be. It is refused from when Take
+// has not taken bytes, which the stream keeps as soon as it knows, until Resume has
+// the reading gate: what comes behind them may not be read before.
 const (
 	pushIdle int32 = iota
 	pushServing
+	pushRefused
 	pushEnded
 )
 
@@ -75,13 +78,14 @@ func (c *Conn) begun() bool {
 // Take implements what pusher asks for. What could block is left to Resume:
 // control frames, and the end.
 func (x *handling) Take(p []byte) (taken, more bool) {
-	if !x.state.CompareAndSwap(pushIdle, pushServing) {
-		return false, false // it has ended
-	}
 	c := x.conn
 	if !c.tryLockInput() {
-		x.owed = true
-		return false, true
+		x.owed = x.state.CompareAndSwap(pushIdle, pushRefused)
+		return false, x.owed
+	}
+	if !x.state.CompareAndSwap(pushIdle, pushServing) {
+		c.unlockRead()
+		return false, false // it has ended
 	}
 	in := c.in
 	c.received(len(p))
@@ -107,6 +111,7 @@ func (x *handling) Resume() {
 	}
 	x.owed = false
 	x.lock()
+	x.state.Store(pushServing)
 	for {
 		if x.conn.skipRest(context.Background()) != nil || x.serveAll() {
 			x.conn.unlockRead()

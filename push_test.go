@@ -26,7 +26,8 @@ type pushStream struct {
 	waiting  []byte
 	err      error
 	deadline time.Time
-	blocked  int // Reads that wait
+	blocked  int    // Reads that wait
+	refused  func() // called when Take has not taken bytes, before they wait; or nil
 	pushing  bool
 	busy     bool
 	to       interface {
@@ -85,6 +86,9 @@ func (s *pushStream) take(p []byte) {
 		}
 	}()
 	taken, more = s.to.Take(p)
+	if !taken && s.refused != nil {
+		s.refused()
+	}
 }
 
 // again says whether there is something to resume for.
@@ -234,6 +238,31 @@ func TestHandlePingWithinOnMessage(t *testing.T) {
 		e.peer.Send(t, wstest.Text("five"), wstest.Pong(p), wstest.Text("six"))
 		synctest.Wait()
 		assert.Equal(t, []string{"text !one", "text two", "text !three", "text four", "text five", "text six"}, r.messages)
+	})
+}
+
+// What comes behind bytes that Take has not taken, before the stream has them where it
+// keeps what waits, is not read in their place.
+func TestHandlePingBehindBytesThatWereNotTaken(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		keep := make(chan struct{})
+		e := socket{client: client, pushes: true, refused: func() { <-keep }}.open(t)
+		r := new(recorder)
+		require.NoError(t, e.Handle(r))
+		synctest.Wait()
+		release := websocket.HoldInput(e.Conn) // as one does who looks whether to read ahead
+		e.peer.Send(t, wstest.Text("one"))
+		synctest.Wait()
+		release()
+		ping := begin(func() error { return e.Ping(context.Background()) })
+		p := e.wantPing(t, "beside them")
+		synctest.Wait()
+		e.peer.Send(t, wstest.Text("two"), wstest.Pong(p))
+		synctest.Wait()
+		close(keep)
+		require.NoError(t, <-ping)
+		synctest.Wait()
+		assert.Equal(t, []string{"text one", "text two"}, r.messages)
 	})
 }
 
