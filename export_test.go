@@ -12,3 +12,6 @@ func HoldInput(c *Conn) (release func()) {
 	c.reading.lineUp()
 	return c.reading.unlock
 }
+
+// HoldsCompressor reports whether c has a compressor of its own. Nobody writes.
+func HoldsCompressor(c *Conn) bool { return c.out.Load().deflater != nil }

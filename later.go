@@ -226,6 +226,7 @@ func (c *Conn) await(t turn) bool {
 	}
 	ctx, over, message := context.Background(), c.overChan(), &c.outbound().message
 	if t.message != nil && !message.await(t.message, ctx, over) {
+		c.forgetAtEnd()
 		return false
 	}
 	if t.output == nil && c.output.lock(ctx, over) || t.output != nil && c.output.await(t.output, ctx, over) {
@@ -239,6 +240,7 @@ func (c *Conn) await(t turn) bool {
 func (c *Conn) leave(t turn) {
 	if t.message != nil {
 		c.outbound().message.leave(t.message)
+		c.forgetAtEnd()
 		return
 	}
 	c.output.leave(t.output)

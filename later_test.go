@@ -284,6 +284,33 @@ func TestBroadcastsLeaveNoCompressorBehind(t *testing.T) {
 	})
 }
 
+// Nor does one who is handed the message gate when the Conn has ended, and does not take
+// it.
+func TestWhoGivesUpHisTurnLeavesNoCompressorBehind(t *testing.T) {
+	for name, write := range map[string]func(c *websocket.Conn){
+		"a message":             func(c *websocket.Conn) { c.Write(context.Background(), websocket.MessageText, []byte(news(2))) },
+		"an uncompressed one":   func(c *websocket.Conn) { c.Write(context.Background(), websocket.MessageText, nil) },
+		"a compressed Writer's": func(c *websocket.Conn) { c.Writer(context.Background(), websocket.MessageText) },
+		"a broadcast":           func(c *websocket.Conn) { announce(t, c, news(2)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asBothRoles(t, func(t *testing.T, client bool) {
+				e := deflating(client, websocket.DeflateParams{}).open(t)
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // who is woken does not run at once
+				require.NoError(t, e.Write(t.Context(), websocket.MessageText, []byte(news(2))))
+				w, err := e.Writer(t.Context(), websocket.MessageText.Uncompressed())
+				require.NoError(t, err)
+				go write(e.Conn)
+				synctest.Wait()
+				e.CloseNow()
+				w.Close()
+				synctest.Wait()
+				assert.False(t, websocket.HoldsCompressor(e.Conn))
+			})
+		})
+	}
+}
+
 // Where a write has failed nothing is counted as written, although what the peer has
 // sent can still be read.
 func TestBroadcastPassesOverSocketsThatTakeNothing(t *testing.T) {

@@ -192,6 +192,7 @@ func (c *Conn) lockForMessage(ctx context.Context, t MessageType) (frame.Opcode,
 	// Wait for the Writer that holds the message gate, and let go of that behind the
 	// output gate only: so those who wait come in the order in which they came.
 	if !c.outbound().message.lock(ctx, c.overChan()) {
+		c.forgetAtEnd()
 		return 0, c.whyNotWritten(ctx)
 	}
 	defer c.unlockMessage()
@@ -212,17 +213,23 @@ func (c *Conn) lockMessage(ctx context.Context, t MessageType) (frame.Opcode, er
 		return 0, err
 	}
 	if m := &c.outbound().message; !m.tryLock() && !m.lock(ctx, c.overChan()) {
+		c.forgetAtEnd()
 		return 0, c.whyNotWritten(ctx)
 	}
 	return op, nil
 }
 
-// unlockMessage gives the message gate back. If the Conn has ended meanwhile release may
-// have found it held.
+// unlockMessage gives the message gate back.
 func (c *Conn) unlockMessage() {
-	m := &c.outbound().message
-	m.unlock()
-	if c.err.Load() != nil && m.tryLock() {
+	c.outbound().message.unlock()
+	c.forgetAtEnd()
+}
+
+// forgetAtEnd is called by whoever has held the message gate, or has waited for it and
+// perhaps given up his turn. If the Conn has ended meanwhile release may have found it
+// held.
+func (c *Conn) forgetAtEnd() {
+	if m := &c.outbound().message; c.err.Load() != nil && m.tryLock() {
 		c.forgetContext()
 		m.unlock()
 	}
