@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -80,7 +81,7 @@ func (c *recordConn) Read(p []byte) (int, error) {
 		c.left--
 		c.rest = c.message
 	}
-	record := (len(c.rest)-1)%recordSize + 1
+	record := (len(c.rest)-1)%tlsrecord.Size + 1
 	n := copy(p, c.rest[:record])
 	c.rest = c.rest[n:]
 	return n, nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // corkSeen is a TCP connection that notes for each write whether TCP holds it
@@ -52,7 +53,7 @@ func TestRecordsOfAFrameAreHeldTogether(t *testing.T) {
 	go io.Copy(io.Discard, client) // ends with the connection
 	whole := newStream(server, new(tls.ConnectionState))
 
-	some := bytes.Repeat([]byte("p"), 4*recordSize)
+	some := bytes.Repeat([]byte("p"), 4*tlsrecord.Size)
 	_, err := whole.Write(some[:100]) // makes crypto/tls's records as large as they get
 	require.NoError(t, err)
 	for range 4 {
@@ -66,9 +67,9 @@ func TestRecordsOfAFrameAreHeldTogether(t *testing.T) {
 		want    []bool
 	}{
 		{"short", some[:100], func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{false}},
-		{"a record", some[:recordSize-4], func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{false}},
+		{"a record", some[:tlsrecord.Size-4], func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{false}},
 		{"the header is a record", some, func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{true, true, true, true, true}},
-		{"the header is copied", some[:recordSize+9], func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{true, true}},
+		{"the header is copied", some[:tlsrecord.Size+9], func(p []byte) (int64, error) { return whole.WriteBuffers(some[:4], p) }, []bool{true, true}},
 		{"a further step", some, func(p []byte) (int64, error) { n, err := whole.Write(p); return int64(n), err }, []bool{false, false, false, false}},
 	}
 	for _, test := range tests {
@@ -100,8 +101,8 @@ func TestNothingIsHeldBackWithoutTCP(t *testing.T) {
 	server, client := tlsPair(t, unixPair)
 	go io.Copy(io.Discard, client) // ends with the connection
 	whole := streamOver(server)
-	n, err := whole.WriteBuffers(make([]byte, 4), make([]byte, 2*recordSize))
+	n, err := whole.WriteBuffers(make([]byte, 4), make([]byte, 2*tlsrecord.Size))
 	require.NoError(t, err)
-	assert.EqualValues(t, 4+2*recordSize, n)
+	assert.EqualValues(t, 4+2*tlsrecord.Size, n)
 	assert.Nil(t, whole.large.cork.raw)
 }

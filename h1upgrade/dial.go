@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // defaultHandshake is Limits.Handshake's.
@@ -92,7 +93,7 @@ func connect(ctx context.Context, u *url.URL, o *websocket.DialOptions) (net.Con
 	if err != nil || u.Scheme != "https" {
 		return nc, handshake.ConnectError(ctx, err)
 	}
-	tc := tls.Client(nc, tlsConfig(o.TLSClientConfig, u.Hostname()))
+	tc := tls.Client(tlsrecord.Beneath(nc), tlsConfig(o.TLSClientConfig, u.Hostname()))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("TLS: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 func TestAStreamOverTLSKnowsWhichRecordsHaveCome(t *testing.T) {
@@ -19,12 +20,12 @@ func TestAStreamOverTLSKnowsWhichRecordsHaveCome(t *testing.T) {
 	for whole.Records() < 2 {
 		runtime.Gosched() // they are on their way
 	}
-	p := make([]byte, recordSize+1)
+	p := make([]byte, tlsrecord.Size+1)
 	left := 64 << 10
 	for range whole.Records() {
 		n, err := whole.Read(p)
 		require.NoError(t, err)
-		assert.LessOrEqual(t, n, recordSize)
+		assert.LessOrEqual(t, n, tlsrecord.Size)
 		left -= n
 	}
 	n, err := io.ReadFull(whole, make([]byte, left))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/arrivals"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // A TLS connection announces its end by an alert (close_notify), which has to be
@@ -21,9 +22,6 @@ const (
 	closeWritePatience = 5 * time.Second        // in CloseWrite
 	closePatience      = 100 * time.Millisecond // in Close without CloseWrite before it
 )
-
-// recordSize is the largest payload of a TLS record (RFC 8446 §5.1).
-const recordSize = 16 << 10
 
 // A stream is a connection of its own as a [websocket.Stream].
 type stream struct {
@@ -144,18 +142,18 @@ func (s *stream) ReadLazy(b interface {
 // writes. Such a record's bytes count as taken, one at least, so that the Conn
 // gives the stream up and does not go on with one that can only be read.
 func (s *stream) Write(p []byte) (int, error) {
-	n, err := s.conn.Write(p)
+	n, err := tlsrecord.Write(s.conn, p)
 	if s.alert && n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
 		n++
 	}
 	return n, err
 }
 
-// cork returns what holds the records of a frame together: crypto/tls writes each
-// with a system call of its own, and without it TCP sends each as a segment of its
-// own, the header's too, for which both ends pay. The further steps of a long frame
-// (see Conn) do without: they keep TCP busy, and holding each back cost more than
-// it saved.
+// cork returns what holds the records of a frame together where TLS is not on top of a
+// tlsrecord.Conn: crypto/tls writes each with a system call of its own, and without it
+// TCP sends each as a segment of its own, the header's too, for which both ends pay. The
+// further steps of a long frame (see Conn) do without: they keep TCP busy, and holding
+// each back cost more than it saved.
 func (s *stream) cork() cork {
 	if s.large == nil {
 		s.large = &large{cork: corkOf(s.base())}
@@ -176,11 +174,30 @@ func (s *stream) WriteBuffers(header, payload []byte) (int64, error) {
 	if s.vectored && len(payload) >= vectoredSize {
 		return s.writeVector(header, payload)
 	}
-	if s.alert && len(header)+len(payload) > recordSize {
+	if s.alert && len(header)+len(payload) > tlsrecord.Size {
+		return s.writeTogether(header, payload)
+	}
+	return s.writeRecords(header, payload)
+}
+
+// writeTogether has all records leave together.
+func (s *stream) writeTogether(header, payload []byte) (int64, error) {
+	b := tlsrecord.Under(s.conn)
+	if b == nil {
 		c := s.cork()
 		c.hold()
 		defer c.release()
+		return s.writeRecords(header, payload)
 	}
+	b.Hold()
+	n, err := s.writeRecords(header, payload)
+	if e := b.Release(); err == nil {
+		err = e
+	}
+	return n, err
+}
+
+func (s *stream) writeRecords(header, payload []byte) (int64, error) {
 	if len(payload) > 0 && recordsOf(len(header)+len(payload)) > recordsOf(len(payload)) {
 		return s.writeApart(header, payload)
 	}
@@ -200,7 +217,7 @@ func (s *stream) writeVector(header, payload []byte) (int64, error) {
 }
 
 // recordsOf returns how many TLS records n bytes are.
-func recordsOf(n int) int { return (n + recordSize - 1) / recordSize }
+func recordsOf(n int) int { return (n + tlsrecord.Size - 1) / tlsrecord.Size }
 
 func (s *stream) writeApart(header, payload []byte) (int64, error) {
 	first, err := s.Write(header)
@@ -211,10 +228,10 @@ func (s *stream) writeApart(header, payload []byte) (int64, error) {
 	return int64(first) + int64(rest), err
 }
 
-var records = sync.Pool{New: func() any { return new([recordSize]byte) }}
+var records = sync.Pool{New: func() any { return new([tlsrecord.Size]byte) }}
 
 func (s *stream) writeMerged(header, payload []byte) (int64, error) {
-	b := records.Get().(*[recordSize]byte)
+	b := records.Get().(*[tlsrecord.Size]byte)
 	n := copy(b[:], header)
 	taken := copy(b[n:], payload)
 	first, err := s.Write(b[:n+taken])

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 	"github.com/wsmux/websocket/internal/wstest"
 )
 
@@ -118,7 +121,7 @@ func TestStreamCarriesBytes(t *testing.T) {
 			want = append(want, "one"...)
 			done := make(chan error, 1)
 			go func() { // ends when everything is written, or by the deadline
-				for _, size := range []int{0, 1, recordSize - 2, recordSize - 1, recordSize, 5 * recordSize} {
+				for _, size := range []int{0, 1, tlsrecord.Size - 2, tlsrecord.Size - 1, tlsrecord.Size, 5 * tlsrecord.Size} {
 					n, err := s.WriteBuffers([]byte("h"), bytes.Repeat([]byte("p"), size))
 					if err != nil || n != int64(size)+1 {
 						done <- err
@@ -127,7 +130,7 @@ func TestStreamCarriesBytes(t *testing.T) {
 				}
 				done <- s.CloseWrite()
 			}()
-			for _, size := range []int{0, 1, recordSize - 2, recordSize - 1, recordSize, 5 * recordSize} {
+			for _, size := range []int{0, 1, tlsrecord.Size - 2, tlsrecord.Size - 1, tlsrecord.Size, 5 * tlsrecord.Size} {
 				want = append(append(want, 'h'), bytes.Repeat([]byte("p"), size)...)
 			}
 			got, err := io.ReadAll(client)
@@ -249,7 +252,7 @@ func TestDeadlinesLeaveTheStreamUsable(t *testing.T) {
 			n, err := s.Write([]byte("x"))
 			assert.Equal(t, taken, n)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			n64, err := s.WriteBuffers([]byte("x"), make([]byte, recordSize))
+			n64, err := s.WriteBuffers([]byte("x"), make([]byte, tlsrecord.Size))
 			assert.EqualValues(t, taken, n64)
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		})
@@ -385,22 +388,22 @@ func TestHeaderAddsNoRecord(t *testing.T) {
 		_, err := s.Write(make([]byte, 256<<10))
 		require.NoError(t, err)
 		c.sizes = nil
-		_, err = s.Write(make([]byte, recordSize))
+		_, err = s.Write(make([]byte, tlsrecord.Size))
 		require.NoError(t, err)
-		overhead := c.sizes[0] - recordSize
+		overhead := c.sizes[0] - tlsrecord.Size
 		for _, tc := range []struct {
 			payload int
 			records []int // without overhead
 		}{
 			{1, []int{11}},
 			{100, []int{110}},
-			{recordSize - 10, []int{recordSize}},
-			{recordSize - 9, []int{10, recordSize - 9}},
-			{recordSize, []int{10, recordSize}},
-			{recordSize + 1, []int{recordSize, 11}},
-			{2*recordSize - 10, []int{recordSize, recordSize}},
-			{2 * recordSize, []int{10, recordSize, recordSize}},
-			{2*recordSize + 5, []int{recordSize, recordSize, 15}},
+			{tlsrecord.Size - 10, []int{tlsrecord.Size}},
+			{tlsrecord.Size - 9, []int{10, tlsrecord.Size - 9}},
+			{tlsrecord.Size, []int{10, tlsrecord.Size}},
+			{tlsrecord.Size + 1, []int{tlsrecord.Size, 11}},
+			{2*tlsrecord.Size - 10, []int{tlsrecord.Size, tlsrecord.Size}},
+			{2 * tlsrecord.Size, []int{10, tlsrecord.Size, tlsrecord.Size}},
+			{2*tlsrecord.Size + 5, []int{tlsrecord.Size, tlsrecord.Size, 15}},
 		} {
 			c.sizes = nil
 			n, err := s.WriteBuffers(header, make([]byte, tc.payload))
@@ -412,6 +415,56 @@ func TestHeaderAddsNoRecord(t *testing.T) {
 			assert.Equal(t, tc.records, c.sizes, tc.payload)
 		}
 	})
+}
+
+// TestTheRecordsOfAWriteLeaveTogether: where something beneath TLS can see to it, what is
+// written at once is one system call.
+func TestTheRecordsOfAWriteLeaveTogether(t *testing.T) {
+	rawServer, rawClient := tcpPair(t)
+	c := &writeCounter{Conn: rawServer}
+	server, client := handshaken(t, tlsrecord.New(c), rawClient)
+	go io.Copy(io.Discard, client) // ends with the connection
+	s := streamOver(server)
+	for _, tc := range []struct{ header, payload, calls int }{
+		{10, 1, 1},
+		{10, tlsrecord.Size, 1},     // two records, the header's and the payload's
+		{10, tlsrecord.Size + 1, 1}, // two, the header in the first
+		{10, 64 << 10, 1},
+		{0, 64 << 10, 1}, // a further step of a frame
+		{0, 128 << 10, 2},
+	} {
+		c.sizes = nil
+		p := make([]byte, tc.payload)
+		var err error
+		if tc.header > 0 {
+			_, err = s.WriteBuffers(make([]byte, tc.header), p)
+		} else {
+			_, err = s.Write(p)
+		}
+		require.NoError(t, err)
+		assert.Len(t, c.sizes, tc.calls, "%+v", tc)
+	}
+
+	// What has not left is an error of the write, and the stream is given up.
+	require.NoError(t, rawServer.SetWriteDeadline(time.Now()))
+	for _, write := range []func() (int64, error){
+		func() (int64, error) { return s.WriteBuffers(make([]byte, 10), make([]byte, tlsrecord.Size)) },
+		func() (int64, error) { return s.WriteBuffers(make([]byte, 10), make([]byte, 64<<10)) },
+		func() (int64, error) { n, err := s.Write(make([]byte, 64<<10)); return int64(n), err },
+	} {
+		n, err := write()
+		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		assert.NotZero(t, n)
+	}
+}
+
+func TestWhatDialOpensGathersRecords(t *testing.T) {
+	server, client := wstest.Certificates()
+	addr := serveOn(t, nil, &http.Server{Handler: http.NotFoundHandler(), TLSConfig: server})
+	nc, err := connect(t.Context(), &url.URL{Scheme: "https", Host: addr}, &websocket.DialOptions{TLSClientConfig: client})
+	require.NoError(t, err)
+	defer nc.Close()
+	assert.NotNil(t, tlsrecord.Under(nc))
 }
 
 func TestWriteBuffersDoesNotAllocate(t *testing.T) {

@@ -26,8 +26,10 @@ const tcpNotSentLowat = 25 // TCP_NOTSENT_LOWAT, linux/tcp.h
 // the kernel holds back.
 func (r *room) watch(nc net.Conn) {
 	_, r.plain = nc.(*net.TCPConn)
-	if tc, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = tc.NetConn()
+	for range 2 { // TLS, and what gathers its records
+		if c, ok := nc.(interface{ NetConn() net.Conn }); ok {
+			nc = c.NetConn()
+		}
 	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

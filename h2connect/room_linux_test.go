@@ -1,13 +1,17 @@
 package h2connect
 
 import (
+	"crypto/tls"
 	"math/rand/v2"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // A write that takes has promised does not wait, however small the send buffer is and
@@ -62,4 +66,25 @@ func watched(t *testing.T, buffer int) (*room, net.Conn) {
 		require.NoError(t, out.(*net.TCPConn).SetWriteBuffer(buffer))
 	}
 	return r, out
+}
+
+// TestRoomKnowsWhatIsBeneathTLS: also beneath what gathers its records.
+func TestRoomKnowsWhatIsBeneathTLS(t *testing.T) {
+	for name, beneath := range map[string]func(net.Conn) net.Conn{
+		"TCP":     func(c net.Conn) net.Conn { return c },
+		"records": tlsrecord.Beneath,
+	} {
+		nc, _ := tcpPair(t)
+		var r room
+		r.watch(tls.Server(beneath(nc), nil))
+		assert.True(t, r.check(), name)
+		assert.NotZero(t, r.space(), name)
+		raw, err := nc.(*net.TCPConn).SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, raw.Control(func(fd uintptr) {
+			n, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat)
+			require.NoError(t, err)
+			assert.Equal(t, notSentLowat, n, name)
+		}))
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -281,7 +282,7 @@ func (t *Transport) dialNet(ctx context.Context, u *url.URL, o *websocket.DialOp
 	}
 	tc, ok := nc.(*tls.Conn)
 	if t.DialTLSContext == nil {
-		tc = tls.Client(nc, clientTLS(config, u.Hostname()))
+		tc = tls.Client(tlsrecord.Beneath(nc), clientTLS(config, u.Hostname()))
 	} else if !ok || tc.ConnectionState().HandshakeComplete {
 		return nc, nil
 	}

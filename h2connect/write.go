@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsmux/websocket/internal/tlsrecord"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -170,7 +171,7 @@ func (c *conn) waitBatch() error {
 	c.writeSince = time.Now()
 	c.watchWrite()
 	c.mu.Unlock()
-	_, err := c.nc.Write(batch[at:])
+	_, err := tlsrecord.Write(c.nc, batch[at:])
 	c.mu.Lock()
 	c.writeSince = time.Time{}
 	c.recycle(batch)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/handshake"
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // This file opens TCP connections and performs TLS handshakes.
@@ -60,7 +61,7 @@ func (d *Dialer) dialTLS(ctx context.Context, t target, traced bool, protocols .
 	if err != nil {
 		return nil, connectError{err}
 	}
-	tc := tls.Client(nc, d.tlsConfig(t.url.Hostname(), protocols...))
+	tc := tls.Client(tlsrecord.Beneath(nc), d.tlsConfig(t.url.Hostname(), protocols...))
 	trace := httptrace.ContextClientTrace(ctx)
 	if !traced {
 		trace = nil

@@ -73,7 +73,9 @@ type Server struct {
 	// 16 KiB.
 	MaxHeaderBytes int
 
-	// BaseContext and ConnContext are http.Server's, for TCP.
+	// BaseContext and ConnContext are http.Server's, for TCP. Beneath a *tls.Conn
+	// ServeTLS has a net.Conn of its own, whose method NetConn returns the *net.TCPConn
+	// that the listener has accepted.
 	BaseContext func(net.Listener) context.Context
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
@@ -141,7 +143,7 @@ func (s *Server) ServeTLS(l net.Listener, pc net.PacketConn, certFile, keyFile s
 		return err
 	}
 	ended := make(chan error, 2)
-	go func() { ended <- s.tcp.srv.ServeTLS(l, "", "") }() // ends with the listener
+	go func() { ended <- s.tcp.srv.ServeTLS(BeneathTLS(l), "", "") }() // ends with the listener
 	wait := 1
 	if pc != nil {
 		wait++

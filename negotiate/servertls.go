@@ -4,6 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+
+	"github.com/wsmux/websocket/internal/tlsrecord"
 )
 
 // LoadCertificate reads a certificate chain and its key from PEM files. From then
@@ -22,6 +25,13 @@ func (s *Server) LoadCertificate(certFile, keyFile string) error {
 	s.certificate.Store(&cert)
 	return nil
 }
+
+// BeneathTLS returns l for the ServeTLS of a plain http.Server; a [Server] does without.
+// What is written at once to one of its connections, a large message for instance or a
+// batch of HTTP/2's frames, leaves by one system call in up to 68 KiB, and not, as
+// crypto/tls has it, by one for every 16 KiB. A connection of TCP is wrapped for that
+// (see Server.ConnContext); one of another type stays as it is.
+func BeneathTLS(l net.Listener) net.Listener { return tlsrecord.Listener{Listener: l} }
 
 // tlsConfig returns TLSConfig with what the Server adds.
 func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {

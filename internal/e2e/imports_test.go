@@ -37,12 +37,13 @@ var allowed = map[string][]string{
 	"internal/registry":  {"."},
 	"internal/altsvc":    {},
 	"internal/arrivals":  {},
+	"internal/tlsrecord": {},
 	"internal/observe":   {"."},
 	"internal/serving":   {"internal/observe"},
-	"h1upgrade":          {".", "internal/handshake", "internal/sockets", "internal/arrivals"},
-	"h2connect":          {".", "internal/handshake", "internal/sockets", "internal/serving", "internal/arrivals", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
+	"h1upgrade":          {".", "internal/handshake", "internal/sockets", "internal/arrivals", "internal/tlsrecord"},
+	"h2connect":          {".", "internal/handshake", "internal/sockets", "internal/serving", "internal/arrivals", "internal/tlsrecord", "golang.org/x/net/http2", "golang.org/x/net/internal/", "golang.org/x/sys/"},
 	"h3connect":          {".", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "github.com/quic-go/", "golang.org/x/"},
-	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "internal/tunnel", "internal/arrivals", "golang.org/x/net/proxy"},
+	"negotiate":          {"h1upgrade", "h2connect", "internal/handshake", "internal/sockets", "internal/registry", "internal/altsvc", "internal/serving", "internal/tunnel", "internal/arrivals", "internal/tlsrecord", "golang.org/x/net/proxy"},
 }
 
 // impure are standard packages that the codec does not link: it does no I/O, and

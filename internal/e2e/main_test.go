@@ -18,6 +18,7 @@ import (
 	"github.com/wsmux/websocket/h3connect"
 	"github.com/wsmux/websocket/internal/sockets"
 	"github.com/wsmux/websocket/internal/wstest"
+	"github.com/wsmux/websocket/negotiate"
 )
 
 func TestMain(m *testing.M) {
@@ -113,6 +114,9 @@ func listenTCP(overTLS bool, configure func(testing.TB, *http.Server)) func(test
 		srv.TLSConfig, _ = wstest.Certificates()
 		configure(t, srv)
 		l := listener(t)
+		if overTLS {
+			l = negotiate.BeneathTLS(l)
+		}
 		served := make(chan error, 1)
 		go func() {
 			if overTLS {

@@ -1,0 +1,167 @@
+// Package tlsrecord has the TLS records of one write leave by one system call.
+//
+// crypto/tls writes each record, of 16 KiB at most, with a system call of its own, which
+// sends it in segments of its own and wakes the peer for it. What stands beneath it here
+// (see [Beneath]) holds the records of one write (see [Write]) and hands them on together.
+package tlsrecord
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+// Size is the largest payload of a TLS record (RFC 8446 §5.1).
+const Size = 16 << 10
+
+// together is how much is held at most: the records of 66 KiB, which is what a large
+// write of HTTP/2 is. More leaves in several calls.
+const together = 68 << 10
+
+var pool = sync.Pool{New: func() any { return new([together]byte) }}
+
+// A Conn stands between a network connection and the TLS connection on top of it.
+type Conn struct {
+	net.Conn
+
+	mu      sync.Mutex
+	left    sync.Cond // of mu: leaving has become false
+	holding bool      // between Hold and Release
+	leaving bool      // what was held is being written
+	held    []byte    // in memory of the pool's; nil while there is nothing
+	err     error     // of writing what was held, of which crypto/tls has not been told
+}
+
+// New returns a Conn on top of c.
+func New(c net.Conn) *Conn {
+	b := &Conn{Conn: c}
+	b.left.L = &b.mu
+	return b
+}
+
+// Beneath returns what is to stand beneath TLS in place of c: a Conn if c is TCP's of
+// package net, and else c, whose type may matter to whoever made it.
+func Beneath(c net.Conn) net.Conn {
+	if _, ok := c.(*net.TCPConn); ok {
+		return New(c)
+	}
+	return c
+}
+
+// A Listener accepts what is to stand beneath TLS.
+type Listener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l Listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return Beneath(c), nil
+}
+
+// Under returns the Conn directly beneath a TLS connection, nil if there is none.
+func Under(c net.Conn) *Conn {
+	tc, ok := c.(interface{ NetConn() net.Conn })
+	if !ok {
+		return nil
+	}
+	b, _ := tc.NetConn().(*Conn)
+	return b
+}
+
+// Write writes p to c, and has its records leave together if c is a TLS connection on top
+// of a Conn. After an error, which may be that of a deadline, such a connection takes no
+// more writes. There is one call at a time.
+func Write(c net.Conn, p []byte) (int, error) {
+	b := Under(c)
+	if b == nil || len(p) <= Size {
+		return c.Write(p)
+	}
+	b.Hold()
+	n, err := c.Write(p)
+	if e := b.Release(); e != nil && err == nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// NetConn returns what b is on top of.
+func (b *Conn) NetConn() net.Conn { return b.Conn }
+
+// SyscallConn implements syscall.Conn.
+func (b *Conn) SyscallConn() (syscall.RawConn, error) {
+	c, ok := b.Conn.(syscall.Conn)
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	return c.SyscallConn()
+}
+
+// Hold has the records that are written held until Release is called.
+func (b *Conn) Hold() {
+	b.mu.Lock()
+	b.holding = true
+	b.mu.Unlock()
+}
+
+// Release writes what is held.
+func (b *Conn) Release() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding = false
+	b.leave()
+	return b.err
+}
+
+// Write is crypto/tls's, one call at a time. One may come while Release is at work, since
+// crypto/tls answers by itself to some of what it reads, and announces an end: it keeps
+// its place, and does not wait until the peer has taken what is before it, so that nobody
+// who closes the connection does.
+func (b *Conn) Write(p []byte) (int, error) {
+	held, err := b.keep(p)
+	switch {
+	case err != nil:
+		return 0, err
+	case held:
+		return len(p), nil
+	}
+	return b.Conn.Write(p)
+}
+
+// keep holds p, unless it may leave at once.
+func (b *Conn) keep(p []byte) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.leaving && len(b.held)+len(p) > together {
+		b.left.Wait()
+	}
+	if len(b.held)+len(p) > together {
+		b.leave()
+	}
+	if b.err != nil || !b.holding && !b.leaving {
+		return false, b.err
+	}
+	if b.held == nil {
+		b.held = pool.Get().(*[together]byte)[:0]
+	}
+	b.held = append(b.held, p...)
+	return true, nil
+}
+
+// leave writes what is held, and what comes to that meanwhile. b.mu is held; it is
+// released while writing.
+func (b *Conn) leave() {
+	b.leaving = true
+	for b.held != nil && b.err == nil {
+		p := b.held
+		b.held = nil
+		b.mu.Unlock()
+		_, err := b.Conn.Write(p)
+		pool.Put((*[together]byte)(p[:together]))
+		b.mu.Lock()
+		b.err = err
+	}
+	b.held, b.leaving = nil, false
+	b.left.Broadcast()
+}
