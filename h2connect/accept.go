@@ -13,11 +13,10 @@ import (
 // for (RFC 8441 §5). o may be nil. Where the request cannot be accepted, Accept
 // writes the refusal itself and returns a *websocket.HandshakeError, which says why:
 // 403 for the origin, 405 for another method, 501 for another :protocol, 400 for a
-// bad handshake, 500 for options that cannot be used or a ResponseWriter that can be
-// flushed neither itself nor through Unwrap. For a request that came by
-// HTTP/1.1 or HTTP/3 the status is 501 and the error wraps
-// websocket.ErrNotSupported. Malformed requests are reset by the server and reach no
-// handler.
+// bad handshake, 500 for options that cannot be used. For a request that came by
+// HTTP/1.1 or HTTP/3, or with a ResponseWriter that can be flushed neither itself nor
+// through Unwrap, the status is 501 and the error wraps websocket.ErrNotSupported.
+// Malformed requests are reset by the server and reach no handler.
 //
 // The handler goes on with the socket and returns when it is done: that ends the
 // socket with status 1000, a panic with 1011; or it hands the socket to a
@@ -46,7 +45,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	}
 	if rw == nil && !flushes(w) {
 		refusal := &websocket.HandshakeError{
-			Status: http.StatusInternalServerError, Reason: "the ResponseWriter cannot be flushed", Err: http.ErrNotSupported,
+			Status: http.StatusNotImplemented, Reason: "the ResponseWriter cannot be flushed", Err: websocket.ErrNotSupported,
 		}
 		handshake.Refuse(w, r, refusal)
 		return nil, refusal

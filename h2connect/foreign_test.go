@@ -118,16 +118,16 @@ func TestAcceptOnAWriterThatCannotBeFlushed(t *testing.T) {
 	r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r) // under another package's server
-	assert.Equal(t, http.StatusInternalServerError, w.Code)
+	assert.Equal(t, http.StatusNotImplemented, w.Code)
 	var refused *websocket.HandshakeError
 	require.ErrorAs(t, accepted, &refused)
-	assert.Equal(t, http.StatusInternalServerError, refused.Status)
-	require.ErrorIs(t, accepted, http.ErrNotSupported)
+	assert.Equal(t, http.StatusNotImplemented, refused.Status)
+	require.ErrorIs(t, accepted, websocket.ErrNotSupported)
 
 	s := startTLS(t, nil, h)
 	_, resp, err := testTransport(t).Dial(testContext(t), s.url("/ws"), nil)
 	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+	assert.Equal(t, http.StatusNotImplemented, resp.StatusCode)
 }
 
 // Extended CONNECT under net/http's server has to be switched on for a whole
