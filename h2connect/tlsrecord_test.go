@@ -1,53 +1,50 @@
 package h2connect
 
 import (
-	"context"
 	"crypto/tls"
+	"io"
 	"net"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/tlsrecord"
+	"github.com/wsmux/websocket/internal/wstest"
 )
 
 // A sizedWire notes how much is written to it at once.
 type sizedWire struct {
 	net.Conn
-	mu    sync.Mutex
 	sizes []int
 }
 
 func (w *sizedWire) Write(p []byte) (int, error) {
-	w.mu.Lock()
 	w.sizes = append(w.sizes, len(p))
-	w.mu.Unlock()
 	return w.Conn.Write(p)
 }
 
 // TestTheRecordsOfABatchLeaveTogether: what a connection writes at once is one system call
 // where something beneath its TLS can see to that.
 func TestTheRecordsOfABatchLeaveTogether(t *testing.T) {
-	s := startTLS(t, nil, socketHandler())
-	tr := testTransport(t)
-	wire := new(sizedWire)
-	tr.DialTLSContext = func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
-		wire.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
-		config := clientTLS(tr.TLSClientConfig, "localhost")
-		config.DynamicRecordSizingDisabled = true
-		return tls.Client(tlsrecord.New(wire), config), err
-	}
-	c, _, err := tr.Dial(testContext(t), s.url("/ws"), nil)
-	require.NoError(t, err)
-	wantEcho(t, c, strings.Repeat("x", 60_000)) // a batch, or part of it several
-	wire.mu.Lock()
-	assert.Greater(t, slices.Max(wire.sizes), tlsrecord.Size+1<<10, "more than a record")
-	wire.mu.Unlock()
-	require.NoError(t, c.Close(testContext(t), websocket.StatusNormalClosure, ""))
+	near, far := tcpPair(t)
+	server, client := wstest.Certificates()
+	server.DynamicRecordSizingDisabled = true
+	client.ServerName = "localhost"
+	wire := &sizedWire{Conn: near}
+	ours, theirs := tls.Server(tlsrecord.New(wire), server), tls.Client(far, client)
+	done := make(chan error)
+	go func() { done <- theirs.HandshakeContext(testContext(t)) }() // ends with the handshake
+	require.NoError(t, ours.HandshakeContext(testContext(t)))
+	require.NoError(t, <-done)
+	const batch = 60_000
+	go io.CopyN(io.Discard, theirs, batch) // ends with the batch
+	c := &conn{nc: ours, limits: Limits{WriteStall: -1}, out: make([]byte, batch)}
+	wire.sizes = nil
+	c.mu.Lock()
+	require.NoError(t, c.waitBatch())
+	c.mu.Unlock()
+	require.Len(t, wire.sizes, 1)
+	assert.Greater(t, wire.sizes[0], batch)
 }
 
 func TestWhatATransportOpensGathersRecords(t *testing.T) {
