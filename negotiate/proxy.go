@@ -41,8 +41,8 @@ import (
 // 256 of these are borrowed in the process, until nothing has moved for a second; one
 // whose destination takes nothing keeps it until that goes on or StallTimeout ends it.
 // So 10,000 sockets whose receivers are stalled, one direction each, hold at most 64
-// MiB in large buffers and 172 MiB in the others, and what their streams hold within
-// their own limits.
+// MiB in large buffers, 172 MiB in the others and 17 MiB of TLS records, and what their
+// streams hold within their own limits.
 //
 // On loopback, messages of 64 KiB take as long, within an eighth, as through a program
 // that copies bytes between the same two ends, and ends TLS where only one of them

@@ -8,6 +8,7 @@ package tlsrecord
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -18,7 +19,29 @@ const Size = 16 << 10
 // write of HTTP/2 is. More leaves in several calls.
 const together = 68 << 10
 
-var pool = sync.Pool{New: func() any { return new([together]byte) }}
+// borrowers is how many writes in the process hold records at a time, which is 17 MiB.
+// They hold them for as long as the peer takes nothing; the records of all others leave
+// one by one.
+const borrowers = 256
+
+var (
+	pool     = sync.Pool{New: func() any { return new([together]byte) }}
+	borrowed atomic.Int32
+)
+
+// borrow returns memory for records, nil if there is none to be had.
+func borrow() []byte {
+	if borrowed.Add(1) > borrowers {
+		borrowed.Add(-1)
+		return nil
+	}
+	return pool.Get().(*[together]byte)[:0]
+}
+
+func giveBack(p []byte) {
+	pool.Put((*[together]byte)(p[:together]))
+	borrowed.Add(-1)
+}
 
 // A Conn stands between a network connection and the TLS connection on top of it.
 type Conn struct {
@@ -28,7 +51,8 @@ type Conn struct {
 	left    sync.Cond // of mu: leaving has become false
 	holding bool      // between Hold and Release
 	leaving bool      // what was held is being written
-	held    []byte    // in memory of the pool's; nil while there is nothing
+	held    []byte    // nil while there is nothing
+	aside   []byte    // what has come while leaving: a few bytes, but for a peer that wants more
 	err     error     // of writing what was held, of which crypto/tls has not been told
 }
 
@@ -133,35 +157,54 @@ func (b *Conn) Write(p []byte) (int, error) {
 func (b *Conn) keep(p []byte) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.leaving && len(b.held)+len(p) > together {
+	for b.leaving && len(b.aside)+len(p) > together {
 		b.left.Wait()
 	}
-	if len(b.held)+len(p) > together {
+	if !b.leaving && len(b.held)+len(p) > together {
 		b.leave()
 	}
-	if b.err != nil || !b.holding && !b.leaving {
+	switch {
+	case b.err != nil:
 		return false, b.err
+	case b.leaving:
+		b.aside = append(b.aside, p...)
+		return true, nil
+	case !b.holding:
+		return false, nil
 	}
 	if b.held == nil {
-		b.held = pool.Get().(*[together]byte)[:0]
+		b.held = borrow()
+	}
+	if b.held == nil {
+		return false, nil
 	}
 	b.held = append(b.held, p...)
 	return true, nil
 }
 
-// leave writes what is held, and what comes to that meanwhile. b.mu is held; it is
-// released while writing.
+// leave writes what is held, and what comes meanwhile. b.mu is held; it is released while
+// writing.
 func (b *Conn) leave() {
-	b.leaving = true
-	for b.held != nil && b.err == nil {
-		p := b.held
-		b.held = nil
-		b.mu.Unlock()
-		_, err := b.Conn.Write(p)
-		pool.Put((*[together]byte)(p[:together]))
-		b.mu.Lock()
-		b.err = err
+	if b.held == nil {
+		return
 	}
-	b.held, b.leaving = nil, false
+	b.leaving = true
+	b.put(b.held)
+	giveBack(b.held)
+	b.held = nil
+	for b.aside != nil && b.err == nil {
+		p := b.aside
+		b.aside = nil
+		b.put(p)
+	}
+	b.aside, b.leaving = nil, false
 	b.left.Broadcast()
+}
+
+// put writes p. b.mu is held; it is released while writing.
+func (b *Conn) put(p []byte) {
+	b.mu.Unlock()
+	_, err := b.Conn.Write(p)
+	b.mu.Lock()
+	b.err = err
 }

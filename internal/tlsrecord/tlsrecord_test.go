@@ -87,6 +87,33 @@ func TestTheRecordsOfAWriteLeaveTogether(t *testing.T) {
 		assert.Equal(t, tc.want, seen.taken(), tc.n)
 	}
 	assert.Nil(t, Under(near).held, "an idle connection holds nothing")
+	assert.Zero(t, borrowed.Load())
+}
+
+// TestMemoryIsBounded: where too many hold records, for peers that take nothing perhaps,
+// the others' leave one by one.
+func TestMemoryIsBounded(t *testing.T) {
+	near, far, seen := connect(t)
+	go io.Copy(io.Discard, far) // ends with the connection
+	var others [][]byte
+	for range borrowers {
+		p := borrow()
+		require.NotNil(t, p)
+		others = append(others, p)
+	}
+	for _, calls := range []int{3, 1} {
+		n, err := Write(near, make([]byte, 3*Size))
+		require.NoError(t, err)
+		assert.Equal(t, 3*Size, n)
+		assert.Len(t, seen.taken(), calls)
+		if calls > 1 {
+			giveBack(others[0])
+		}
+	}
+	for _, p := range others[1:] {
+		giveBack(p)
+	}
+	assert.Zero(t, borrowed.Load())
 }
 
 func TestWithoutAConnEachRecordLeavesByItself(t *testing.T) {
@@ -107,9 +134,9 @@ func TestWhatComesMeanwhileKeepsItsPlace(t *testing.T) {
 		a, b := net.Pipe()
 		c := New(a)
 		c.Hold()
-		n, err := c.Write([]byte("first "))
+		n, err := c.Write(make([]byte, together))
 		require.NoError(t, err)
-		assert.Equal(t, 6, n)
+		assert.Equal(t, together, n)
 		released, extra := make(chan error), make(chan error)
 		go func() { released <- c.Release() }()
 		synctest.Wait() // nobody reads
@@ -128,10 +155,10 @@ func TestWhatComesMeanwhileKeepsItsPlace(t *testing.T) {
 			t.Fatal("there is no bound")
 		default:
 		}
-		got := make([]byte, 6+together)
+		got := make([]byte, 2*together)
 		_, err = io.ReadFull(b, got)
 		require.NoError(t, err)
-		assert.Equal(t, "first second ", string(got[:13]))
+		assert.Equal(t, "\x00second \x00", string(got[together-1:together+8]))
 		got = make([]byte, 4)
 		_, err = io.ReadFull(b, got)
 		require.NoError(t, err)
@@ -154,7 +181,9 @@ func TestCloseDoesNotWaitForThePeer(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, near.Close())
 		assert.Error(t, <-failed)
-		assert.Nil(t, Under(near).held, "nor does the alert stay")
+		assert.Nil(t, Under(near).held)
+		assert.Nil(t, Under(near).aside, "nor does the alert stay")
+		assert.Zero(t, borrowed.Load())
 		assert.Zero(t, time.Since(began))
 	})
 }
