@@ -6,6 +6,7 @@
 package tlsrecord
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,10 @@ var (
 	borrowed atomic.Int32
 )
 
+// errUnread ends a connection whose peer has more answered than is held at most: whoever
+// answers must not wait, with a lock of crypto/tls's that its Close takes as well.
+var errUnread = errors.New("TLS: the peer asks for new keys and does not read")
+
 // borrow returns memory for records, nil if there is none to be had.
 func borrow() []byte {
 	if borrowed.Add(1) > borrowers {
@@ -48,20 +53,15 @@ type Conn struct {
 	net.Conn
 
 	mu      sync.Mutex
-	left    sync.Cond // of mu: leaving has become false
-	holding bool      // between Hold and Release
-	leaving bool      // what was held is being written
-	held    []byte    // nil while there is nothing
-	aside   []byte    // what has come while leaving: a few bytes, but for a peer that wants more
-	err     error     // of writing what was held, of which crypto/tls has not been told
+	holding bool   // between Hold and Release
+	leaving bool   // what was held is being written
+	held    []byte // nil while there is nothing
+	aside   []byte // what has come while leaving: a few bytes, but for a peer that wants more
+	err     error  // of writing what was held, of which crypto/tls has not been told
 }
 
 // New returns a Conn on top of c.
-func New(c net.Conn) *Conn {
-	b := &Conn{Conn: c}
-	b.left.L = &b.mu
-	return b
-}
+func New(c net.Conn) *Conn { return &Conn{Conn: c} }
 
 // Beneath returns what is to stand beneath TLS in place of c: a Conn if c is TCP's of
 // package net, and else c, whose type may matter to whoever made it.
@@ -141,7 +141,7 @@ func (b *Conn) Release() error {
 // Write is crypto/tls's, one call at a time. One may come while Release is at work, since
 // crypto/tls answers by itself to some of what it reads, and announces an end: it keeps
 // its place, and does not wait until the peer has taken what is before it, so that nobody
-// who closes the connection does.
+// who closes the connection does; if that becomes too much, the connection fails.
 func (b *Conn) Write(p []byte) (int, error) {
 	held, err := b.keep(p)
 	switch {
@@ -157,11 +157,11 @@ func (b *Conn) Write(p []byte) (int, error) {
 func (b *Conn) keep(p []byte) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.leaving && len(b.aside)+len(p) > together {
-		b.left.Wait()
-	}
-	if !b.leaving && len(b.held)+len(p) > together {
+	switch {
+	case !b.leaving && len(b.held)+len(p) > together:
 		b.leave()
+	case b.leaving && len(b.aside)+len(p) > together && b.err == nil:
+		b.err = errUnread
 	}
 	switch {
 	case b.err != nil:
@@ -179,7 +179,18 @@ func (b *Conn) keep(p []byte) (bool, error) {
 		return false, nil
 	}
 	b.held = append(b.held, p...)
-	return true, nil
+	if ofHandshake(p) {
+		b.leave()
+	}
+	return true, b.err
+}
+
+// ofHandshake reports whether p begins with a record of a handshake, which up to TLS 1.2
+// may be a further one (renegotiation): crypto/tls writes nothing else, and thus does not
+// come to Release, before the peer has answered.
+func ofHandshake(p []byte) bool {
+	const changeCipherSpec, handshake = 20, 22 // RFC 5246 §6.2.1; RFC 8446 hides later ones
+	return len(p) > 0 && (p[0] == handshake || p[0] == changeCipherSpec)
 }
 
 // leave writes what is held, and what comes meanwhile. b.mu is held; it is released while
@@ -198,7 +209,6 @@ func (b *Conn) leave() {
 		b.put(p)
 	}
 	b.aside, b.leaving = nil, false
-	b.left.Broadcast()
 }
 
 // put writes p. b.mu is held; it is released while writing.
@@ -206,5 +216,7 @@ func (b *Conn) put(p []byte) {
 	b.mu.Unlock()
 	_, err := b.Conn.Write(p)
 	b.mu.Lock()
-	b.err = err
+	if b.err == nil {
+		b.err = err
+	}
 }

@@ -127,45 +127,67 @@ func TestWithoutAConnEachRecordLeavesByItself(t *testing.T) {
 	assert.Len(t, seen.taken(), 3)
 }
 
-// TestWhatComesMeanwhileKeepsItsPlace: crypto/tls may write while Release does, and waits
-// only if there is too much.
+// TestWhatComesMeanwhileKeepsItsPlace: crypto/tls may write while Release does, and never
+// waits for the peer.
 func TestWhatComesMeanwhileKeepsItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := net.Pipe()
-		c := New(a)
-		c.Hold()
-		n, err := c.Write(make([]byte, together))
-		require.NoError(t, err)
-		assert.Equal(t, together, n)
-		released, extra := make(chan error), make(chan error)
-		go func() { released <- c.Release() }()
-		synctest.Wait() // nobody reads
-		n, err = c.Write([]byte("second "))
-		require.NoError(t, err)
-		assert.Equal(t, 7, n)
-		_, err = c.Write(make([]byte, together-7))
-		require.NoError(t, err)
-		go func() {
-			_, err := c.Write([]byte("last"))
-			extra <- err
-		}()
-		synctest.Wait()
-		select {
-		case <-extra:
-			t.Fatal("there is no bound")
-		default:
+		for _, tooMuch := range []bool{false, true} {
+			a, b := net.Pipe()
+			c := New(a)
+			c.Hold()
+			n, err := c.Write(make([]byte, together))
+			require.NoError(t, err)
+			assert.Equal(t, together, n)
+			released := make(chan error)
+			go func() { released <- c.Release() }()
+			synctest.Wait() // nobody reads
+			n, err = c.Write([]byte("second "))
+			require.NoError(t, err)
+			assert.Equal(t, 7, n)
+			_, err = c.Write(make([]byte, together-7))
+			require.NoError(t, err)
+			want := error(nil)
+			if tooMuch {
+				want = errUnread
+				_, err = c.Write([]byte("x"))
+				assert.ErrorIs(t, err, want)
+				_, err = c.Write(nil)
+				assert.ErrorIs(t, err, want, "it stays")
+			}
+			got := make([]byte, together)
+			_, err = io.ReadFull(b, got)
+			require.NoError(t, err)
+			if !tooMuch {
+				_, err = io.ReadFull(b, got)
+				require.NoError(t, err)
+				assert.Equal(t, "second ", string(got[:7]))
+			}
+			assert.ErrorIs(t, <-released, want)
+			assert.Nil(t, c.held)
+			assert.Nil(t, c.aside)
 		}
-		got := make([]byte, 2*together)
-		_, err = io.ReadFull(b, got)
-		require.NoError(t, err)
-		assert.Equal(t, "\x00second \x00", string(got[together-1:together+8]))
-		got = make([]byte, 4)
-		_, err = io.ReadFull(b, got)
-		require.NoError(t, err)
-		assert.Equal(t, "last", string(got))
-		require.NoError(t, <-released)
-		require.NoError(t, <-extra)
 	})
+}
+
+// TestAHandshakeIsNotHeld: whoever writes it, in TLS 1.2 once more, waits for its answer
+// before Release is called.
+func TestAHandshakeIsNotHeld(t *testing.T) {
+	for _, kind := range []byte{20, 22} {
+		seen := &calls{Conn: &failing{n: 2}}
+		c := New(seen)
+		c.Hold()
+		for _, p := range [][]byte{{23, 1}, {kind, 2}, {23, 3}, {23, 4, 5}} {
+			_, err := c.Write(p)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, []int{4}, seen.taken(), "behind what was before it")
+		require.NoError(t, c.Release())
+		assert.Equal(t, []int{5}, seen.taken())
+		c.Hold()
+		_, err := c.Write([]byte{kind})
+		assert.ErrorIs(t, err, errFailing)
+		assert.ErrorIs(t, c.Release(), errFailing)
+	}
 }
 
 // TestCloseDoesNotWaitForThePeer: nor does the alert with which crypto/tls announces it.
