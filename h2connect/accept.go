@@ -26,7 +26,8 @@ import (
 // Under an HTTP/2 server that is not this package's, net/http's or
 // golang.org/x/net's with GODEBUG=http2xconnect=1, Accept works too. The socket
 // then ends abruptly when its handler returns without closing it, and cannot be
-// handed to a websocket.Handler.
+// handed to a websocket.Handler. It is read from the request's Body: where middleware
+// has put nil or http.NoBody there, the status is 501 too.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {
 		o = &websocket.AcceptOptions{}
@@ -46,6 +47,13 @@ func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) 
 	if rw == nil && !flushes(w) {
 		refusal := &websocket.HandshakeError{
 			Status: http.StatusNotImplemented, Reason: "the ResponseWriter cannot be flushed", Err: websocket.ErrNotSupported,
+		}
+		handshake.Refuse(w, r, refusal)
+		return nil, refusal
+	}
+	if rw == nil && (r.Body == nil || r.Body == http.NoBody) {
+		refusal := &websocket.HandshakeError{
+			Status: http.StatusNotImplemented, Reason: "the request's Body has been replaced", Err: websocket.ErrNotSupported,
 		}
 		handshake.Refuse(w, r, refusal)
 		return nil, refusal

@@ -130,6 +130,20 @@ func TestAcceptOnAWriterThatCannotBeFlushed(t *testing.T) {
 	assert.Equal(t, http.StatusNotImplemented, resp.StatusCode)
 }
 
+// Under another package's server the Body is all there is to read a socket from.
+func TestAcceptOfARequestWithoutBody(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"nil": nil, "NoBody": http.NoBody} {
+		r := httptest.NewRequest(http.MethodConnect, "https://example.com/ws", nil)
+		r.Proto, r.ProtoMajor, r.ProtoMinor, r.ContentLength, r.Body = "HTTP/2.0", 2, 0, -1, body
+		r.Header = http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}
+		w := httptest.NewRecorder()
+		c, err := Accept(w, r, nil)
+		assert.Nil(t, c, name)
+		assert.Equal(t, http.StatusNotImplemented, w.Code, name)
+		assert.ErrorIs(t, err, websocket.ErrNotSupported, name)
+	}
+}
+
 // Extended CONNECT under net/http's server has to be switched on for a whole
 // process before it starts; so these tests run in a process of their own.
 const xconnect = "http2xconnect=1"

@@ -28,7 +28,7 @@ import (
 // A malformed request is answered with the stream error H3_MESSAGE_ERROR (RFC
 // 9114 §4.1.2) instead of a status.
 //
-// The request's Body must not have been read. Wrapped ResponseWriters work if
+// The request's Body must not have been read, but may have been replaced. Wrapped ResponseWriters work if
 // they have an Unwrap method as http.ResponseController knows it. o may be nil.
 //
 // Under a Server or after ConfigureServer the socket lives no longer than the
@@ -168,13 +168,26 @@ func connectOf(w http.ResponseWriter, r *http.Request) *handshake.Connect {
 // that there is none. A FIN in a packet of its own may be found too late; the
 // socket then opens and ends.
 func ended(w http.ResponseWriter, r *http.Request) bool {
+	content := contentOf(r)
 	rc := http.NewResponseController(w)
-	if rc.SetReadDeadline(longAgo) != nil {
+	if content == nil || rc.SetReadDeadline(longAgo) != nil {
 		return false
 	}
-	_, err := r.Body.Read(make([]byte, 1))
+	_, err := content.Read(make([]byte, 1))
 	_ = rc.SetReadDeadline(time.Time{})
 	return err == io.EOF
+}
+
+// contentOf returns what http3 gave r for a Body, whatever middleware has put in its
+// place; nil if that cannot be found.
+func contentOf(r *http.Request) io.Reader {
+	if sc := scopeOf(r.Context()); sc != nil {
+		return sc.content
+	}
+	if _, ok := r.Body.(interface{ StreamID() quic.StreamID }); ok { // http3's type
+		return r.Body
+	}
+	return nil
 }
 
 // takeOver sends the 200 and takes the stream from http3.

@@ -3,6 +3,7 @@ package h3connect
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 
@@ -204,6 +205,22 @@ func TestXC11EndWithHeaders(t *testing.T) {
 		require.True(t, refused)
 		wantAlive(t, p)
 	})
+}
+
+// TestAcceptWithAnotherBody: middleware may have replaced the Body, by nil too.
+func TestAcceptWithAnotherBody(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"nil": nil, "NoBody": http.NoBody, "unusable": struct{ io.ReadCloser }{}} {
+		t.Run(name, func(t *testing.T) {
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Body = body
+				site(w, r)
+			})
+			servers(t, h, func(t *testing.T, addr string) {
+				s := dialRaw(t, addr).open(headersFrame(connect()...))
+				s.wantStatus("200")
+			})
+		})
+	}
 }
 
 // TestXCAccepted: what is answered with 200, and with which fields.

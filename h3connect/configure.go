@@ -192,9 +192,10 @@ func countFields(h http.Header) (n int) {
 // the peer asks us to stop sending, while there may be much to read still. Once
 // a socket has been accepted, this one ends with the socket instead.
 type scope struct {
-	conn   *serverConn
-	cancel context.CancelFunc
-	stop   func() bool // ends the tie to http3's context
+	conn    *serverConn
+	content io.Reader // http3's Body
+	cancel  context.CancelFunc
+	stop    func() bool // ends the tie to http3's context
 
 	mu       sync.Mutex
 	ours     bool // Accept has taken the stream
@@ -205,7 +206,7 @@ type scope struct {
 
 func newScope(c *serverConn, r *http.Request) (*scope, *http.Request) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	sc := &scope{conn: c, cancel: cancel}
+	sc := &scope{conn: c, content: r.Body, cancel: cancel}
 	sc.stop = context.AfterFunc(r.Context(), cancel)
 	return sc, r.WithContext(context.WithValue(ctx, scopeKey{}, sc))
 }

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +69,38 @@ func TestHandlersMistakesHaveAnError(t *testing.T) {
 		assert.Contains(t, []int{http.StatusOK, http.StatusNotImplemented}, he.Status)
 		if he.Status == http.StatusOK {
 			assert.ErrorContains(t, err, "200 OK: the server answered without opening a socket")
+		}
+	})
+}
+
+// Middleware may have put another Body into the request, or none: the socket does not
+// come from there.
+func TestTheRequestsBodyIsReplaced(t *testing.T) {
+	on(t, slices.Concat(direct(), bridged()), func(t *testing.T, tr transport) {
+		for name, replace := range map[string]func(http.ResponseWriter, *http.Request){
+			"nil":    func(_ http.ResponseWriter, r *http.Request) { r.Body = nil },
+			"NoBody": func(_ http.ResponseWriter, r *http.Request) { r.Body = http.NoBody },
+			"limited": func(w http.ResponseWriter, r *http.Request) {
+				r.Body = http.MaxBytesReader(w, r.Body, 1)
+			},
+			"panics": func(_ http.ResponseWriter, r *http.Request) { r.Body = struct{ io.ReadCloser }{} },
+			"another request": func(_ http.ResponseWriter, r *http.Request) {
+				*r = *r.WithContext(context.WithoutCancel(r.Context()))
+				r.Body = http.NoBody
+			},
+		} {
+			authority := tr.listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				own := *r
+				replace(w, &own)
+				c, err := tr.accept(w, &own, nil)
+				if assert.NoError(t, err, name) {
+					echo(c)
+				}
+			}))
+			c := tr.mustDial(t, authority, nil)
+			require.NoError(t, c.Write(soon(t), websocket.MessageText, []byte(name)))
+			wantMessage(t, c, websocket.MessageText, []byte(name))
+			require.NoError(t, c.Close(soon(t), websocket.StatusNormalClosure, ""))
 		}
 	})
 }
