@@ -241,9 +241,7 @@ func (d *Dialer) CloseIdleConnections() {
 		d.HTTP3.CloseIdleConnections()
 	}
 	for _, o := range d.allOrigins() {
-		if nc := o.take(); nc != nil {
-			nc.Close()
-		}
+		o.dropSpare()
 	}
 }
 

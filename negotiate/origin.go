@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ type origin struct {
 	noHTTP3   memory // HTTP/3 is out of reach, or slower than TCP
 	noHTTP3WS memory // HTTP/3 without extended CONNECT
 	alt       alternative
-	spare     net.Conn // opened for HTTP/2, but the server chose HTTP/1.1
+	spare     *spareConn // opened for HTTP/2, but the server chose HTTP/1.1
 }
 
 // A memory is an error that is remembered for a while. The origin's mutex guards
@@ -193,6 +194,14 @@ func (o *origin) networkChanged() {
 	}
 }
 
+// A spareConn is a connection that is kept. Meanwhile a goroutine reads from it, so
+// that it is known when the server has closed it; that ends with the keeping.
+type spareConn struct {
+	net.Conn
+	over chan struct{} // closed when the goroutine has ended
+	err  error         // of its Read, nil for a byte that nobody asked for
+}
+
 // keep keeps nc for the next that takes a connection for HTTP/1.1.
 func (o *origin) keep(nc net.Conn) {
 	o.mu.Lock()
@@ -201,22 +210,52 @@ func (o *origin) keep(nc net.Conn) {
 		nc.Close()
 		return
 	}
-	o.spare = nc
-	time.AfterFunc(spareFor, func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.spare == nc {
-			o.spare = nil
-			nc.Close()
-		}
-	})
+	s := &spareConn{Conn: nc, over: make(chan struct{})}
+	o.spare = s
+	go func() {
+		defer close(s.over)
+		_, s.err = nc.Read(make([]byte, 1))
+		o.drop(s)
+	}()
+	time.AfterFunc(spareFor, func() { o.drop(s) })
 }
 
-// take returns the connection that was kept, or nil.
+// drop closes s if it is still being kept.
+func (o *origin) drop(s *spareConn) {
+	o.mu.Lock()
+	kept := s != nil && o.spare == s
+	if kept {
+		o.spare = nil
+	}
+	o.mu.Unlock()
+	if kept {
+		s.Close()
+	}
+}
+
+// dropSpare closes the connection that is being kept, if there is one.
+func (o *origin) dropSpare() {
+	o.mu.Lock()
+	s := o.spare
+	o.mu.Unlock()
+	o.drop(s)
+}
+
+// take returns the connection that was kept, nil if there is none or the server has
+// closed it.
 func (o *origin) take() net.Conn {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	nc := o.spare
+	s := o.spare
 	o.spare = nil
-	return nc
+	o.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	_ = s.SetReadDeadline(time.Unix(1, 0))
+	<-s.over
+	if !errors.Is(s.err, os.ErrDeadlineExceeded) || s.SetReadDeadline(time.Time{}) != nil {
+		s.Close()
+		return nil
+	}
+	return s.Conn
 }
