@@ -120,6 +120,11 @@ func (c *bridgeConn) waitToRead() error {
 		case <-changed:
 		case <-gone.Done():
 			late.Stop()
+			select {
+			case <-c.decided: // at the same moment: what came with the socket is not lost
+				return c.err
+			default:
+			}
 			return fmt.Errorf("negotiate: bridge: the request has ended: %w", context.Cause(gone))
 		case <-late.C:
 			if !limit.IsZero() {
