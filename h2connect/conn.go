@@ -181,6 +181,7 @@ func newConn(nc net.Conn, s side, limits Limits) *conn {
 	c.dec = hpack.NewDecoder(uint32(max(limits.HeaderTable, protocolTable)), c.block.add)
 	c.dec.SetMaxStringLength(4 * limits.HeaderBytes)
 	c.enc = hpack.NewEncoder(&c.encoded)
+	c.updates.size = protocolTable
 	c.enc.SetMaxDynamicTableSizeLimit(uint32(limits.HeaderTable))
 	c.room.watch(nc)
 	c.network = c.room.network

@@ -148,7 +148,10 @@ func (c *conn) onSettingsAck() error {
 	c.armHandshakeTimer()
 	if size := c.limits.HeaderTable; size < protocolTable {
 		c.dec.SetAllowedMaxDynamicTableSize(uint32(size))
-		c.updates.owed = true
+		// Of a table that is small enough already nothing has to be said: "a change
+		// […] that reduces the maximum below the current size of the dynamic table"
+		// (RFC 9113 §4.3.1).
+		c.updates.owed = c.updates.size > uint64(size)
 	}
 	return nil
 }

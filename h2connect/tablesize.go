@@ -6,13 +6,14 @@ package h2connect
 // and where they must. It needs to understand no more than lengths: everything
 // else about the block is the decoder's, which does not look at this.
 type tableSizeCheck struct {
-	owed  bool // the next block has to begin with an update
-	field bool // a field has begun in this block
+	owed  bool   // the next block has to begin with an update
+	size  uint64 // of the last update
+	field bool   // a field has begun in this block
 
 	state   tableSizeState
 	strings int    // string literals left of the representation
 	length  uint64 // bytes left of the string literal
-	shift   uint   // where the next part of length goes
+	shift   uint   // where the next part of length, or size, goes
 }
 
 type tableSizeState uint8
@@ -20,13 +21,14 @@ type tableSizeState uint8
 const (
 	atRepresentation tableSizeState = iota
 	inInteger                       // behind its prefix
+	inSize                          // of an update, behind its prefix
 	atString                        // a literal's length begins
 	inLength                        // behind its prefix
 	inString
 )
 
 // begin says that a new block begins.
-func (k *tableSizeCheck) begin() { *k = tableSizeCheck{owed: k.owed} }
+func (k *tableSizeCheck) begin() { *k = tableSizeCheck{owed: k.owed, size: k.size} }
 
 // follow takes the block's next bytes and reports whether all is well.
 func (k *tableSizeCheck) follow(p []byte) bool {
@@ -46,6 +48,14 @@ func (k *tableSizeCheck) follow(p []byte) bool {
 				return false
 			}
 		case inInteger:
+			if b < 0x80 {
+				k.next()
+			}
+		case inSize:
+			if k.shift < 63 {
+				k.size += uint64(b&0x7f) << k.shift
+				k.shift += 7
+			}
 			if b < 0x80 {
 				k.next()
 			}
@@ -97,7 +107,15 @@ func (k *tableSizeCheck) representation(b byte) bool {
 	if k.strings == 1 && b&mask == 0 {
 		k.strings = 2 // the name is not in a table
 	}
-	if b&mask == mask {
+	if update {
+		k.size, k.shift = uint64(b&mask), 0
+	}
+	switch {
+	case b&mask != mask:
+	case update:
+		k.state = inSize
+		return true
+	default:
 		k.state = inInteger
 		return true
 	}

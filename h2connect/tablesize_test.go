@@ -98,6 +98,39 @@ func TestSmallerHeaderTable(t *testing.T) {
 	p.wantGoAway(http2.ErrCodeCompression, "no update")
 }
 
+// Who has made the table small of his own accord owes nothing.
+func TestHeaderTableThatIsSmallAlready(t *testing.T) {
+	for _, tt := range []struct {
+		limit, table int // ours, and what the peer makes of its own before
+		ok           bool
+	}{
+		{-1, 0, true},
+		{1000, 0, true},
+		{1000, 999, true},
+		{1000, 1000, true},
+		{1000, 1001, false},
+		{1000, 4095, false},
+	} {
+		p := clientOf(t, &Server{Limits: Limits{HeaderTable: tt.limit}}, ordinary())
+		io.WriteString(p.nc, http2.ClientPreface)
+		p.fr.WriteSettings()
+		p.enc.SetMaxDynamicTableSize(uint32(tt.table))
+		p.headers(1, true, get("/hello", "x", "y")...) // it has not seen our SETTINGS
+		p.next("SETTINGS")
+		p.next("acknowledgement")
+		p.wantStatus(1, "200", false, "the protocol's table served")
+		p.wantData(1, "<p>hello", true, "")
+		p.fr.WriteSettingsAck()
+		if !tt.ok {
+			p.headers(3, true, get("/hello")...)
+			p.wantGoAway(http2.ErrCodeCompression, "no update")
+			continue
+		}
+		p.served(3)
+		p.hangUp()
+	}
+}
+
 // FuzzTableSizeCheck: wherever the decoder sees fields, the check has followed
 // it there, in one piece or in two; what an encoder says passes.
 func FuzzTableSizeCheck(f *testing.F) {
