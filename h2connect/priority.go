@@ -40,11 +40,14 @@ func parsePriority(field string) (priority, bool) {
 	}
 	p := defaultPriority
 	ok := parseDictionary(field, func(key string, value bareItem) {
-		switch {
-		case key == "u" && value.kind == integerItem && 0 <= value.value && value.value < urgencies:
-			p.urgency = uint8(value.value)
-		case key == "i" && value.kind == booleanItem:
-			p.incremental = value.value == 1
+		switch key { // of members with the same key the last one counts, also if it is ignored
+		case "u":
+			p.urgency = defaultPriority.urgency
+			if value.kind == integerItem && 0 <= value.value && value.value < urgencies {
+				p.urgency = uint8(value.value)
+			}
+		case "i":
+			p.incremental = value.kind == booleanItem && value.value == 1
 		}
 	})
 	if !ok {
