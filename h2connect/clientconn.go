@@ -189,14 +189,15 @@ func (cc *ClientConn) WaitForSettings(ctx context.Context) (extendedConnect bool
 func (cc *ClientConn) Ping(ctx context.Context) error { return cc.c.awaitPing(ctx) }
 
 // Shutdown says that no new streams will be opened, waits for those that are,
-// and closes the connection. When ctx ends first it returns ctx's cause, and the
-// connection closes when the last stream has ended, or by Close.
+// and closes the connection, [Limits.Linger] after its last frame at the latest. When
+// ctx ends first it returns ctx's cause, and the connection closes when the last
+// stream has ended, or by Close.
 func (cc *ClientConn) Shutdown(ctx context.Context) error {
 	c := cc.c
 	c.mu.Lock()
 	c.goAway()
 	if c.slots == 0 {
-		c.end(&ConnError{Err: net.ErrClosed})
+		c.linger()
 	}
 	c.flush()
 	c.mu.Unlock()

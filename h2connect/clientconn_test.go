@@ -183,6 +183,25 @@ func TestClientShutdownWaitsForItsStreams(t *testing.T) {
 	})
 }
 
+// A connection on which there is nothing says goodbye too: "Endpoints SHOULD always send
+// a GOAWAY frame before closing a connection" (RFC 9113 §6.8).
+func TestClientShutdownWithoutStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, cc := serverOf(t, Limits{Linger: time.Minute})
+		p.fr.WriteSettings()
+		p.settle()
+		begin := time.Now()
+		down := make(chan error, 1)
+		go func() { down <- cc.Shutdown(context.Background()) }()
+		g, ok := p.next("GOAWAY").(*http2.GoAwayFrame)
+		require.True(t, ok)
+		assert.Equal(t, http2.ErrCodeNo, g.ErrCode)
+		require.NoError(t, <-down)
+		assert.Equal(t, time.Minute, time.Since(begin))
+		p.hangUp()
+	})
+}
+
 func TestServerThatNeverSendsSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, cc := serverOf(t, Limits{})
