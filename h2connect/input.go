@@ -131,6 +131,9 @@ func (in *input) fill() error {
 		c.uncorked, c.brief, c.sentNow = false, c.sentNow < briefBytes, 0
 	} else {
 		c.baton.Load().start()
+		if in.layered && c.sendable() {
+			c.lead.flushLater() // what has come may be a part of a record
+		}
 	}
 	if c.limits.ReadIdle > 0 {
 		c.health.waiting = time.Now()

@@ -248,3 +248,46 @@ func TestAnswersGoOutBesideAPartOfARecord(t *testing.T) {
 	require.True(t, ok)
 	require.EqualValues(t, 3, d.StreamID)
 }
+
+// Nor does what the reader itself has to say, while those read who have been woken.
+func TestAcknowledgementsGoOutBesideAPartOfARecord(t *testing.T) {
+	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, nil)
+		for err == nil {
+			_, _, err = c.Read(r.Context())
+		}
+	}))
+	far, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	defer far.Close()
+	_, config := wstest.Certificates()
+	config.ServerName, config.NextProtos, config.DynamicRecordSizingDisabled = "localhost", []string{nextProto}, true
+	wire := &gatherer{Conn: far}
+	client := tls.Client(wire, config)
+	require.NoError(t, client.HandshakeContext(testContext(t)))
+	p := newPeer(t, client)
+	p.greet()
+	fields := connect()
+	fields[5] = "https"
+	for id := range uint32(2) {
+		p.headers(2*id+1, false, fields...)
+		p.wantStatus(2*id+1, "200", false, "")
+	}
+	message := func(id uint32, size int) []byte {
+		m := make([]byte, 8+size)
+		copy(m, []byte{0x82, 0xfe, byte(size >> 8), byte(size)})
+		return raw(http2.FrameData, 0, id, m)
+	}
+	wire.keeps = true
+	_, err = client.Write(append(message(1, 200), raw(http2.FramePing, 0, 0, make([]byte, 8))...))
+	require.NoError(t, err)
+	_, err = client.Write(message(3, 16_000)) // more than TLS reads beyond the record that it wants
+	require.NoError(t, err)
+	all, cut := wire.kept, len(wire.kept)-1
+	_, err = far.Write(all[:cut])
+	require.NoError(t, err)
+	wire.keeps = false
+	ping, ok := p.next("the acknowledgement").(*http2.PingFrame)
+	require.True(t, ok)
+	require.True(t, ping.IsAck())
+}

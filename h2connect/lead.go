@@ -78,9 +78,17 @@ func (l *lead) enter(id uint32) (term uint64) {
 	term = uint64(id)<<termBits | ended(l.term.Load()+1)
 	l.term.Store(term)
 	if !l.watched.Load() {
-		l.watch(term)
+		l.watch(term, leadPatience)
 	}
 	return term
+}
+
+// flushLater has the timer send what waits, at the latest after leadPause, for a reader
+// that is about to read on and calls no Handler. The connection's lock is held.
+func (l *lead) flushLater() {
+	if !l.watched.Load() {
+		l.watch(l.term.Load(), leadPause)
+	}
 }
 
 // leave says that the call has returned, and reports whether the caller still is
@@ -99,12 +107,12 @@ func (l *lead) flushDue() bool {
 	return due
 }
 
-// watch starts the timer.
-func (l *lead) watch(term uint64) {
+// watch starts the timer, which first fires after pause.
+func (l *lead) watch(term uint64, pause time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watched.Store(true)
-	l.seen, l.pause = term, leadPatience
+	l.seen, l.pause = term, pause
 	l.timer.Reset(l.pause)
 }
 
@@ -143,7 +151,7 @@ func (c *conn) initLead() {
 			c.depose(term)
 			return
 		}
-		// What Handlers have written waits while the reader reads on. What TLS has
+		// What Handlers and the reader have written waits while the reader reads on. What TLS has
 		// then may be a part of a record, for the rest of which the reader waits.
 		c.mu.Lock()
 		defer c.mu.Unlock()
