@@ -59,6 +59,12 @@ func TestProgramsSayWhatIsWrong(t *testing.T) {
 	assert.Error(t, err, "a port in use ends the server")
 	assert.Contains(t, string(out), addr)
 
+	var exit *exec.ExitError
+	out, err = exec.CommandContext(t.Context(), server, "127.0.0.1:0", "-addr", addr).CombinedOutput()
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode(), "an argument that is no flag, and what follows it, is not passed over")
+	assert.Contains(t, string(out), `unexpected argument "127.0.0.1:0"`)
+
 	out, err = exec.CommandContext(t.Context(), client, "-url", "wss://"+addr, "hello").CombinedOutput()
 	assert.Error(t, err, "a server without TLS ends the client")
 	assert.Contains(t, string(out), "tls:")

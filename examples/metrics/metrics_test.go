@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,4 +149,35 @@ func TestRunEndsInOrder(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	assert.Contains(t, out.String(), "ScopeMetrics")
+}
+
+// What stops programs in order, on a machine that goes down for instance, is SIGTERM.
+func TestProgramEndsInOrder(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program.exe")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	out, err = exec.CommandContext(t.Context(), program, "-addr", "nowhere", "false", "-every", "1s").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode(), "an argument that is no flag, and what follows it, is not passed over")
+	assert.Contains(t, string(out), `unexpected argument "false"`)
+
+	if runtime.GOOS == "windows" {
+		return // which has no signals to send
+	}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.CommandContext(t.Context(), program, "-addr", "127.0.0.1:0")
+		stderr, err := cmd.StderrPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		in := bufio.NewReader(stderr)
+		line, err := in.ReadString('\n')
+		require.NoError(t, err)
+		assert.Contains(t, line, "/metrics")
+		require.NoError(t, cmd.Process.Signal(s))
+		_, err = io.Copy(io.Discard, in)
+		require.NoError(t, err)
+		assert.NoError(t, cmd.Wait(), s)
+	}
 }

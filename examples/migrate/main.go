@@ -13,8 +13,10 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"log"
 	"net/http"
+	"os"
 
 	"github.com/wsmux/websocket/h2connect"
 	"github.com/wsmux/websocket/negotiate"
@@ -25,6 +27,11 @@ func main() {
 	cert := flag.String("cert", "cert.pem", "file with the certificate")
 	key := flag.String("key", "key.pem", "file with its key")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "unexpected argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	srv, err := newServer(*addr)
 	if err != nil {
 		log.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,4 +96,16 @@ func TestChat(t *testing.T) {
 		}
 		require.NoError(t, c.Close(ctx, websocket.StatusNormalClosure, ""))
 	}
+}
+
+// An argument that is no flag would end the flags, and those behind it be passed over.
+func TestStrayArgument(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program.exe")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.CommandContext(t.Context(), program, "-addr", "nowhere", "false", "-cert", "x").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode())
+	assert.Contains(t, string(out), `unexpected argument "false"`)
 }

@@ -54,6 +54,11 @@ func main() {
 	flag.BoolVar(&c.keepHost, "keep-host", true, "send the client's Host to the backend; otherwise the backend's own")
 	flag.DurationVar(&c.idle, "idle", time.Hour, "how long a socket may be silent")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "unexpected argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2)
+	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(c, logger); err != nil {
 		logger.Error("proxy", "err", err)

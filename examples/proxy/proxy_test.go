@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -119,4 +120,16 @@ func TestFlagsThatCannotBeUsed(t *testing.T) {
 		_, err := newProxy(c, slog.New(slog.DiscardHandler))
 		assert.Error(t, err)
 	}
+}
+
+// An argument that is no flag would end the flags, and those behind it be passed over.
+func TestStrayArgument(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program.exe")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.CommandContext(t.Context(), program, "-addr", "nowhere", "-insecure", "false", "-http", "2").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode())
+	assert.Contains(t, string(out), `unexpected argument "false"`)
 }

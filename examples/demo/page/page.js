@@ -313,9 +313,11 @@ $("close").onsubmit = (event) => {
   const code = Number($("code").value);
   const allowed = code === 1000 || (code >= 3000 && code <= 4999);
   $("code").setCustomValidity(allowed ? "" : "A page may close with 1000 or with 3000 to 4999.");
-  if ($("code").reportValidity()) chosen.ws.close(code, $("reason").value);
+  const length = new TextEncoder().encode($("reason").value).length; // what maxlength counts is UTF-16
+  $("reason").setCustomValidity(length <= 123 ? "" : `A reason has 123 bytes of UTF-8 at most, not ${length}.`);
+  if ($("close").reportValidity()) chosen.ws.close(code, $("reason").value);
 };
-$("code").oninput = () => $("code").setCustomValidity("");
+for (const id of ["code", "reason"]) $(id).oninput = () => $(id).setCustomValidity("");
 $("fetch").onclick = () => fetchOnce();
 $("twenty").onclick = () => { for (let i = 0; i < 20; i++) fetchOnce(); };
 
