@@ -95,6 +95,12 @@ func TestEveryContenderCarriesEveryCase(t *testing.T) {
 	}
 }
 
+// Where the system does not say how much time has been used no message takes 0 µs.
+func TestWhatIsNotMeasuredIsNoFigure(t *testing.T) {
+	res := &result{Rounds: []figures{{Messages: 1}, {Messages: 3}, {Messages: 2}}}
+	assert.Equal(t, []string{"2", "–"}, res.cells(&benchmark{shows: []metric{perSecond, serverCPU}}))
+}
+
 func TestWrongByteEndsTheMeasurement(t *testing.T) {
 	_, err := measure(t.Context(), "liar", load{Kind: echoing, Size: 32, Sockets: 1, Time: time.Second}, "")
 	require.ErrorContains(t, err, "not what was sent")

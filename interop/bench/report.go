@@ -218,7 +218,8 @@ func (r *report) get(of, contender string) *result {
 	return nil
 }
 
-// median returns the median of a figure over the rounds, and false without one.
+// median returns the median of a figure over the rounds, and false without one: 0 is
+// what was not measured.
 func (res *result) median(m metric) (float64, bool) {
 	if res == nil || len(res.Rounds) == 0 {
 		return 0, false
@@ -227,7 +228,8 @@ func (res *result) median(m metric) (float64, bool) {
 	for i, f := range res.Rounds {
 		v[i] = m.of(f)
 	}
-	return median(v), true
+	middle := median(v)
+	return middle, middle != 0
 }
 
 // median returns the median of v, which it sorts.

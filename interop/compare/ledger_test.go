@@ -94,6 +94,16 @@ func TestChoiceOfScenariosAndTransports(t *testing.T) {
 	}
 }
 
+// Nor does a message take 0 µs where it does not say how much time has been used.
+func TestTimeIsWhatTheSystemTells(t *testing.T) {
+	s := new(session)
+	s.cpu("k", "n", usage{}, usage{}, 2, "how.")
+	assert.Empty(t, s.run.Figures)
+	s.cpu("k", "n", usage{CPU: time.Millisecond}, usage{CPU: 2 * time.Millisecond}, 2, "how.")
+	require.Len(t, s.run.Figures, 1)
+	assert.Equal(t, 500.0, s.run.Figures[0].Value)
+}
+
 // Where the system does not say how much memory is resident no socket takes 0 bytes.
 func TestMemoryIsWhatTheSystemTells(t *testing.T) {
 	keys := func(before, after usage) (list []string) {

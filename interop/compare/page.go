@@ -47,7 +47,7 @@ func (s *session) page(ctx context.Context) error {
 	}
 	s.figure(result.TimeToComplete, "time until all is done", "ms", milliseconds(took),
 		"The client's clock, from the beginning until every socket has its message back and every request its response.")
-	s.figure(result.CPUPerSocket, "server CPU per socket", "µs", microseconds(last.CPU-first.CPU)/float64(p.Sockets),
+	s.cpu(result.CPUPerSocket, "server CPU per socket", first, last, float64(p.Sockets),
 		"User and system time of the server's process (getrusage) for everything, requests too, divided by the sockets.")
 	s.distribute(result.TimeToOpen, "time to open", "The client's clock, from the beginning until the server's acceptance was there.", opened)
 	s.distribute(result.TimeToFirst, "time to first answer", "The client's clock, from the beginning until the first message was back.", s.ledger.latencies)

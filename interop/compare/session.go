@@ -232,6 +232,13 @@ func (s *session) figure(key, name, unit string, value float64, how string) {
 	s.run.Figures = append(s.run.Figures, result.Figure{Key: key, Name: name, Unit: unit, Value: value, How: how})
 }
 
+// cpu adds the server's time, divided by n, as far as the system tells.
+func (s *session) cpu(key, name string, before, after usage, n float64, how string) {
+	if after.CPU > 0 {
+		s.figure(key, name, "µs", microseconds(after.CPU-before.CPU)/n, how)
+	}
+}
+
 func (s *session) distribute(key, name, how string, values []float64) {
 	s.run.Distributions = append(s.run.Distributions, distribution(key, name, how, values)...)
 }

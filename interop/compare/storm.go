@@ -89,7 +89,7 @@ func (s *session) storm(ctx context.Context) (usage, error) {
 	}
 	s.figure(result.TimeToRecover, "time to recover", "ms", milliseconds(recovered.Sub(ready)),
 		"The client's clock, from when the new server listens until the last socket's first message was back.")
-	s.figure(result.CPUPerSocket, "server CPU per socket", "µs", microseconds(last.CPU-began.CPU)/float64(len(channels)),
+	s.cpu(result.CPUPerSocket, "server CPU per socket", began, last, float64(len(channels)),
 		"User and system time of the new server's process (getrusage) until all were back, divided by sockets.")
 	s.distribute(result.OutageTime, "time without a connection", "The client's clock, from noticing the end of a socket until its successor's first message was back.", outages)
 	return usage{}, s.closeAll(ctx, channels)

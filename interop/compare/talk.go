@@ -43,7 +43,7 @@ func (s *session) talk(ctx context.Context) error {
 	}
 	spent := s.client.Meter().Now().Since(wire)
 	n := float64(s.ledger.messages().Received)
-	s.figure(result.CPUPerMessage, "server CPU per message", "µs", microseconds(after.CPU-before.CPU)/n,
+	s.cpu(result.CPUPerMessage, "server CPU per message", before, after, n,
 		"User and system time of the server's process (getrusage) between the first message and the last, divided by messages received.")
 	s.wireFigures(spent)
 	s.figure(result.MessageRate, "messages received", "/s", n/took.Seconds(), "Messages received by the client's clock.")

@@ -1,23 +1,10 @@
-//go:build unix
-
 package child
 
 import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
-
-// CPUTime returns this process's user and system time.
-func CPUTime() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
 
 // Resident returns the bytes of this process's memory that are resident, 0 where
 // the system does not tell.
