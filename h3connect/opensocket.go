@@ -187,13 +187,26 @@ func (c *clientConn) exchange(ctx context.Context, qs *quic.Stream, req *http.Re
 	if limit := c.settings.maxFieldSection; limit > 0 && size > limit {
 		return nil, &websocket.HandshakeError{Reason: "the request is larger than the server takes"}
 	}
-	if _, err := qs.Write(frame); err != nil {
-		return nil, err
+	_, cut := qs.Write(frame)
+	if cut != nil {
+		// "Clients MUST NOT discard complete responses as a result of having
+		// their request terminated abruptly"
+		// https://www.rfc-editor.org/rfc/rfc9114#section-4.1
+		if se, ok := errors.AsType[*quic.StreamError](cut); !ok || !se.Remote {
+			return nil, cut
+		}
+		readWithin(ctx, qs, refusalTime)
 	}
 	for range maxInformational + 1 {
 		resp, err := readAnswer(qs)
 		if err != nil {
+			if fe, _ := errors.AsType[*frameError](err); cut != nil && (fe == nil || !fe.conn) {
+				err = cut
+			}
 			return nil, err
+		}
+		if cut != nil && resp.StatusCode/100 == 2 {
+			return nil, cut // nothing can be written to such a socket
 		}
 		informational := resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols
 		if !informational {
@@ -204,8 +217,18 @@ func (c *clientConn) exchange(ctx context.Context, qs *quic.Stream, req *http.Re
 	return nil, &frameError{code: http3.ErrCodeExcessiveLoad, text: "too many informational responses"}
 }
 
-// refusalTime is how long the content of a refusal is waited for.
+// refusalTime is how long the content of a refusal is waited for, and the answer to a
+// request of which the server did not want to read all.
 const refusalTime = time.Second
+
+// readWithin gives the reads of qs the time of limit. Where the end of ctx is a
+// deadline that has passed it stays one.
+func readWithin(ctx context.Context, qs *quic.Stream, limit time.Duration) {
+	_ = qs.SetReadDeadline(time.Now().Add(limit))
+	if ctx.Err() != nil {
+		_ = qs.SetReadDeadline(longAgo)
+	}
+}
 
 // checkAnswer decides whether resp accepts the socket. Of a refusal it reads the
 // beginning of the content, which becomes the response's body.
@@ -218,10 +241,7 @@ func checkAnswer(ctx context.Context, qs *quic.Stream, resp *http.Response, req 
 		}
 	} else {
 		resp.Body = io.NopCloser(&stream{qs: qs, in: deframer{trailers: true}})
-		_ = qs.SetReadDeadline(time.Now().Add(refusalTime))
-		if ctx.Err() != nil {
-			_ = qs.SetReadDeadline(longAgo)
-		}
+		readWithin(ctx, qs, refusalTime)
 	}
 	agreement, err := handshake.CheckResponse(resp, req, o)
 	resp.Body = http.NoBody

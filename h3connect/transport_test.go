@@ -157,6 +157,47 @@ func TestXC18AnswersThatOpenNothing(t *testing.T) {
 	}
 }
 
+// TestRefusalOfAHalfSentRequest: a server that has seen enough answers, and stops the
+// rest of the request.
+func TestRefusalOfAHalfSentRequest(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer []byte
+		fin    bool
+		status int
+	}{
+		{"refusal", frames(headersFrame(":status: 103"), headersFrame(":status: 431"), dataFrame("too much")), true, 431},
+		{"acceptance", headersFrame(":status: 200"), false, 0},
+		{"no answer", nil, true, 0},
+		{"silence", nil, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wstest.NoLeaks(t)
+			s := listenRaw(t, &quic.Config{InitialStreamReceiveWindow: 2000, MaxStreamReceiveWindow: 2000})
+			big := http.Header{"X-Big": {strings.Repeat("x", 12<<10)}}
+			failing := goDial(soon(t), newTransport(t), s.addr, &websocket.DialOptions{Header: big})
+			qs, err := s.accept(socketSettings()).qc.AcceptStream(soon(t))
+			require.NoError(t, err)
+			str := &rawStream{t: t, Stream: qs}
+			_, err = io.ReadFull(qs, make([]byte, 100))
+			require.NoError(t, err)
+			str.send(c.answer)
+			if c.fin {
+				require.NoError(t, qs.Close())
+			}
+			qs.CancelRead(quic.StreamErrorCode(http3.ErrCodeExcessiveLoad))
+			r := wantFailure(t, failing)
+			he, ok := errors.AsType[*websocket.HandshakeError](r.err)
+			require.True(t, ok, "%v", r.err)
+			require.Equal(t, c.status, he.Status)
+			if c.status != 0 {
+				require.Equal(t, "too much", string(he.Body))
+				require.Equal(t, c.status, r.resp.StatusCode)
+			}
+		})
+	}
+}
+
 func TestXC18AcceptanceThatEndsTheStream(t *testing.T) {
 	wstest.NoLeaks(t)
 	s := listenRaw(t, nil)
