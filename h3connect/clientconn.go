@@ -45,7 +45,9 @@ type clientConn struct {
 	waiting  int  // requests that have no stream yet
 	full     bool // the server allows no further stream for now
 	timer    *time.Timer
-	opening  map[quic.StreamID]context.CancelCauseFunc // handshakes in progress
+	opening  map[quic.StreamID]context.CancelCauseFunc   // handshakes in progress
+	streams  int64                                       // that have been opened, at least
+	asked    map[*watchedRequest]context.CancelCauseFunc // ordinary requests without a response
 }
 
 // maxSockets is how many sockets share a connection. Servers commonly allow 100
@@ -65,6 +67,7 @@ func newClientConn(qc *quic.Conn, idle time.Duration) *clientConn {
 		idle:    idle,
 		settled: make(chan struct{}),
 		opening: make(map[quic.StreamID]context.CancelCauseFunc),
+		asked:   make(map[*watchedRequest]context.CancelCauseFunc),
 	}
 	c.gone, c.goAway = context.WithCancel(context.Background())
 	t := http3.Transport{MaxResponseHeaderBytes: maxResponseHeaderBytes}
@@ -128,8 +131,8 @@ func (c *clientConn) gotSettings(s serverSettings) {
 	close(c.settled)
 }
 
-// gotGoAway ends the handshakes that the server will not answer, and lets the
-// connection end behind its last stream.
+// gotGoAway ends the handshakes and requests that the server will not answer, and
+// lets the connection end behind its last stream.
 func (c *clientConn) gotGoAway(id quic.StreamID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,6 +140,11 @@ func (c *clientConn) gotGoAway(id quic.StreamID) {
 	for stream, cancel := range c.opening {
 		if stream >= id {
 			cancel(errGoneAway)
+		}
+	}
+	for w, cancel := range c.asked {
+		if w.first >= id {
+			cancel(errTurnedAway)
 		}
 	}
 	c.rearm()
@@ -252,10 +260,33 @@ func (c *clientConn) setFull() {
 	c.full = true
 }
 
+// countStream is called when a stream has been opened.
+func (c *clientConn) countStream() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams++
+}
+
+// ask makes GOAWAY end a request that is to be sent if the server will certainly not
+// process it. http3 does not say which stream a request gets: it is none of those
+// that have been opened. The function that it returns ends the watch.
+func (c *clientConn) ask(w *watchedRequest, cancel context.CancelCauseFunc) (answered func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.first = quic.StreamID(4 * c.streams)
+	c.asked[w] = cancel
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.asked, w)
+	}
+}
+
 // roundTrip sends an ordinary request. The connection is released when the
 // response's body has been read or closed, or with the error. That is errFull or
 // errGoneAway where the request was given up for want of a stream: before it was sent,
-// but for one that got its stream at that very moment.
+// but for one that got its stream at that very moment; and errTurnedAway where it was
+// sent and will not be processed.
 func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	ctx := w.request.Context()
 	if err := ctx.Err(); err != nil {
@@ -265,13 +296,14 @@ func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	// http3 knows one context for the wait and for all that follows. This one must
 	// not end with the response: there may be content of the request to send still.
 	both, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer c.ask(w, cancel)()
 	stop, err := c.awaitStream(cancel)
 	if err != nil {
 		c.release(forRequest)
 		return nil, err
 	}
 	untie := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	w.begun = stop
+	w.begun = sync.OnceFunc(func() { stop(); c.countStream() })
 	resp, err := c.h3.RoundTrip(w.request.WithContext(both))
 	stop()
 	if err == nil {
@@ -283,7 +315,7 @@ func (c *clientConn) roundTrip(w *watchedRequest) (*http.Response, error) {
 	switch cause := context.Cause(both); {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case cause == errFull || cause == errGoneAway:
+	case cause == errFull || cause == errGoneAway || cause == errTurnedAway:
 		return nil, cause
 	}
 	return nil, err

@@ -19,6 +19,10 @@ import (
 var (
 	errGoneAway = errors.New("the server is going away")
 	errFull     = errors.New("the server allows no further stream")
+
+	// errTurnedAway is errGoneAway for a request that has been sent, perhaps, and that
+	// GOAWAY says will not be processed.
+	errTurnedAway = errors.New("the server is going away and does not process the request")
 )
 
 // An unprocessed error is a failure of a request that the server has certainly
@@ -86,6 +90,7 @@ func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
 	if err != nil {
 		return nil, neverSent(err)
 	}
+	c.countStream()
 	return qs, nil
 }
 

@@ -143,6 +143,57 @@ func TestC8GoAwayBeforeAPage(t *testing.T) {
 	}
 }
 
+// A request that GOAWAY rejects goes to another connection, also if the server does
+// not care to reset its stream, and one that is below GOAWAY's id is waited for.
+func TestC8GoAwayRejectsAPage(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	post := func(body string) <-chan error {
+		failed := make(chan error, 1)
+		go func() {
+			r, err := http.NewRequestWithContext(soon(t), http.MethodPost, "https://"+s.addr, strings.NewReader(body))
+			if assert.NoError(t, err) {
+				var resp *http.Response
+				if resp, err = tr.RoundTrip(r); err == nil {
+					_ = resp.Body.Close()
+				}
+			}
+			failed <- err
+		}()
+		return failed
+	}
+	socket := goDial(soon(t), tr, s.addr, nil)
+	old := s.accept(socketSettings())
+	str, _ := old.acceptStream()
+	str.send(headersFrame(":status: 200"))
+	c := wantSocket(t, socket)
+	first := post("seen")
+	seen, _ := old.acceptStream()
+	second := post("unseen")
+	unseen, _ := old.acceptStream()
+	require.EqualValues(t, 8, unseen.StreamID())
+	_, err := old.control.Write(goAwayFrame(8))
+	require.NoError(t, err)
+
+	str, _ = s.accept(socketSettings()).acceptStream()
+	body := make([]byte, 6)
+	_, err = io.ReadFull(str, body)
+	require.NoError(t, err)
+	require.Equal(t, "unseen", string(body))
+	str.send(headersFrame(":status: 204"))
+	require.NoError(t, str.Close())
+	require.NoError(t, <-second)
+	unseen.wantReset(http3.ErrCodeRequestCanceled)
+
+	seen.send(headersFrame(":status: 204"))
+	require.NoError(t, seen.Close())
+	require.NoError(t, <-first)
+	require.Empty(t, tr.connections()[0].asked)
+	require.NoError(t, c.CloseNow())
+	require.Equal(t, http3.ErrCodeNoError, old.closed())
+}
+
 // A request that is given up for want of a stream may have got one at that moment.
 func TestAgainAfterBeingGivenUp(t *testing.T) {
 	for _, err := range []error{errFull, errGoneAway} {

@@ -76,6 +76,7 @@ type watchedRequest struct {
 	request  *http.Request // to be sent
 	left     atomic.Bool   // its header section has been written
 	begun    func()        // called, once or more often, when it has a stream
+	first    quic.StreamID // the first that it may have; the connection's mutex guards it
 }
 
 func watchRequest(r *http.Request) *watchedRequest {
@@ -104,7 +105,7 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 		return r, true // the body has not been touched
 	}
 	e, _ := errors.AsType[*http3.Error](err)
-	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected
+	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected || err == errTurnedAway
 	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
 	givenUp := (err == errFull || err == errGoneAway) && idempotent(r.Method)
 	switch {
