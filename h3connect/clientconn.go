@@ -253,11 +253,12 @@ func (c *clientConn) ended() error {
 	return nil
 }
 
-// setFull records that the server allows no further stream until one ends.
+// setFull records that the server allows no further stream until one ends, unless the
+// last one just has.
 func (c *clientConn) setFull() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.full = true
+	c.full = c.sockets+c.requests > 0
 }
 
 // countStream is called when a stream has been opened.

@@ -194,6 +194,28 @@ func TestC8GoAwayRejectsAPage(t *testing.T) {
 	require.Equal(t, http3.ErrCodeNoError, old.closed())
 }
 
+// The last stream may end just when somebody finds that there is none to be had. Such
+// a connection could not be used any more.
+func TestConnectionWithoutStreamsIsNotFull(t *testing.T) {
+	wstest.NoLeaks(t)
+	tr := newTransport(t)
+	c := dial(t, tr, serve(t, new(Server), site), nil)
+	conn := tr.connections()[0]
+	require.True(t, conn.reserve(forSocket))
+	conn.setFull()
+	require.False(t, conn.reserve(forSocket))
+	conn.release(forSocket)
+	require.NoError(t, c.Close(soon(t), websocket.StatusNormalClosure, ""))
+	require.Eventually(t, func() bool {
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		return conn.sockets == 0
+	}, patience, time.Millisecond)
+	conn.setFull()
+	require.True(t, conn.reserve(forSocket))
+	conn.release(forSocket)
+}
+
 // A request that is given up for want of a stream may have got one at that moment.
 func TestAgainAfterBeingGivenUp(t *testing.T) {
 	for _, err := range []error{errFull, errGoneAway} {
