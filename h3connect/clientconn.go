@@ -268,6 +268,13 @@ func (c *clientConn) countStream() {
 	c.streams++
 }
 
+// wasUsed says whether more has been asked for on the connection than one thing.
+func (c *clientConn) wasUsed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams > 1
+}
+
 // ask makes GOAWAY end a request that is to be sent if the server will certainly not
 // process it. http3 does not say which stream a request gets: it is none of those
 // that have been opened. The function that it returns ends the watch.

@@ -303,5 +303,15 @@ func (c *clientConn) abandon(ctx context.Context, qs *quic.Stream, err error) er
 	if _, ok := errors.AsType[*quic.StatelessResetError](err); ok {
 		return unprocessed{err} // by somebody who knows nothing of the connection
 	}
+	if closedInOrder(err) && c.wasUsed() {
+		return unprocessed{err} // as a rule it was idle, and closed before it was asked
+	}
 	return err
+}
+
+// closedInOrder says whether err is the end of a connection that the server has closed
+// without an error.
+func closedInOrder(err error) bool {
+	e, ok := errors.AsType[*quic.ApplicationError](err)
+	return ok && e.Remote && e.ErrorCode == quic.ApplicationErrorCode(http3.ErrCodeNoError)
 }

@@ -98,7 +98,8 @@ func watchRequest(r *http.Request) *watchedRequest {
 
 // again returns the request to be sent once more after err, and false if the
 // server may have acted upon it, or if its body is spent. One that was given up just
-// when it had its stream may be sent again if that is as good as once.
+// when it had its stream, or that came when the server closed an idle connection, may be
+// sent again if that is as good as once.
 func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	r := w.original
 	if !w.left.Load() {
@@ -107,7 +108,7 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	e, _ := errors.AsType[*http3.Error](err)
 	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected || err == errTurnedAway
 	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
-	givenUp := (err == errFull || err == errGoneAway) && idempotent(r.Method)
+	givenUp := (err == errFull || err == errGoneAway || closedInOrder(err)) && idempotent(r.Method)
 	switch {
 	case !rejected && !forgotten && !givenUp:
 		return nil, false

@@ -218,6 +218,53 @@ func TestIdleConnectionOfTransport(t *testing.T) {
 	})
 }
 
+// The server closes an idle connection just when something is asked for on it.
+func TestIdleConnectionClosedByTheServer(t *testing.T) {
+	for name, use := range map[string]func(*Transport, string) error{
+		"socket": func(tr *Transport, _ string) error {
+			c, _, err := tr.Dial(context.Background(), "wss://"+serverHost+"/", nil)
+			if err != nil {
+				return err
+			}
+			return c.Close(context.Background(), websocket.StatusNormalClosure, "")
+		},
+		http.MethodGet:  page,
+		http.MethodPost: page,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				bubbleServer(t, n, &Server{IdleTimeout: 10 * time.Second}, site)
+				tr := bubbleTransport(t, n)
+				require.NoError(t, page(tr, http.MethodGet))
+				qc := tr.connections()[0].qc
+				time.Sleep(10*time.Second - n.latency)
+				require.NoError(t, qc.Context().Err())
+				err := use(tr, name)
+				require.Error(t, qc.Context().Err())
+				if name == http.MethodPost {
+					require.Error(t, err, "the server may have acted upon it")
+					return
+				}
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// page sends an ordinary request on the network.
+func page(tr *Transport, method string) error {
+	r, err := http.NewRequest(method, "https://"+serverHost+"/", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := tr.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
 func newBubbleRequest(t testing.TB) *http.Request {
 	r, err := http.NewRequest(http.MethodGet, "https://"+serverHost+"/", nil)
 	require.NoError(t, err)

@@ -82,7 +82,8 @@ const (
 // The wait ends with ctx, or after o.Limits.Handshake. A request that the server
 // has certainly not acted upon, because it is shutting down for example, is sent
 // once more on another connection (RFC 9114 §4.1.1, §5.2), and so is one on a
-// connection on which nothing has come for two seconds since. o may be nil.
+// connection on which nothing has come for two seconds since, or which had carried
+// others and was closed without an error. o may be nil.
 func (t *Transport) Dial(ctx context.Context, rawURL string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
 	ws, _, resp, err := t.dial(ctx, rawURL, o)
 	return ws, resp, err
@@ -184,8 +185,9 @@ func failed(err error) error {
 // RoundTrip sends an ordinary request (http.RoundTripper), https only. A request
 // that did not leave, or that the server has certainly not acted upon, is sent
 // once more on another connection if its body allows; so is an idempotent one (RFC
-// 9110 §9.2.2) that got its stream just when the wait for one was given up. An
-// extended CONNECT is not an ordinary request: see Dial.
+// 9110 §9.2.2) that got its stream just when the wait for one was given up, or whose
+// connection the server closed without an error. An extended CONNECT is not an ordinary
+// request: see Dial.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.roundTrip(r)
 	if err != nil && r.Body != nil {
