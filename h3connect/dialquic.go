@@ -68,10 +68,18 @@ func (t *Transport) dialQUIC(ctx context.Context, addr string, tlsConf *tls.Conf
 	// "Clients MUST treat receipt of a server-initiated bidirectional stream
 	// as a connection error" (RFC 9114 §6.1); we do not even allow one.
 	setDefault(&conf.MaxIncomingStreams, -1)
-	qc, err := race(ctx, ips, func(ctx context.Context, ip netip.Addr) (*quic.Conn, error) {
+	dial := func(ctx context.Context, ip netip.Addr) (*quic.Conn, error) {
 		at := net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
 		return tr.Dial(ctx, at, tlsConf, conf)
-	})
+	}
+	qc, err := race(ctx, ips, dial)
+	if errors.Is(err, quic.ErrTransportClosed) {
+		t.drop(tr)
+		if tr, err = t.transport(); err != nil {
+			return nil, err
+		}
+		qc, err = race(ctx, ips, dial)
+	}
 	if err != nil && ctx.Err() == nil && !speaksQUIC(err) {
 		err = fmt.Errorf("%w: %w", err, websocket.ErrNotSupported)
 	}
@@ -94,6 +102,17 @@ func (t *Transport) transport() (*quic.Transport, error) {
 		t.udp, t.quic = udp, &quic.Transport{Conn: udp}
 	}
 	return t.quic, nil
+}
+
+// drop forgets a UDP socket that has failed, and all connections on it with it.
+func (t *Transport) drop(tr *quic.Transport) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.quic == tr {
+		_ = tr.Close()
+		_ = t.udp.Close()
+		t.quic, t.udp = nil, nil
+	}
 }
 
 // speaksQUIC says whether a failure to connect shows a peer that speaks HTTP/3:

@@ -124,6 +124,9 @@ func mapError(err error) error {
 	if e, ok := errors.AsType[*quic.TransportError](err); ok {
 		return &ConnError{Remote: e.Remote, Err: err}
 	}
+	if socketFailed(err) {
+		return &ConnError{Err: err}
+	}
 	if lost(err) {
 		return &ConnError{Remote: true, Err: err}
 	}
@@ -132,6 +135,13 @@ func mapError(err error) error {
 		return &StreamError{Code: uint64(e.ErrorCode), Remote: e.Remote, Err: err}
 	}
 	return err
+}
+
+// socketFailed says whether err is the end of a connection because its UDP socket, on
+// this side, has failed, or the system does not let it send.
+func socketFailed(err error) bool {
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok || errors.Is(err, quic.ErrTransportClosed)
 }
 
 // lost says whether err is the end of a connection of which nobody spoke.

@@ -98,7 +98,8 @@ func (c *clientConn) openStream(ctx context.Context) (*quic.Stream, error) {
 // was sent. If it was the server that broke a rule of HTTP/3 it will do so again.
 func neverSent(err error) error {
 	err = mapError(err)
-	if ce, ok := err.(*ConnError); ok && !ce.Remote && ce.Code != uint64(http3.ErrCodeNoError) {
+	ce, ok := err.(*ConnError)
+	if ok && !ce.Remote && ce.Code != uint64(http3.ErrCodeNoError) && !socketFailed(ce.Err) {
 		return err
 	}
 	return unprocessed{err}

@@ -84,6 +84,27 @@ func TestServeFailsWithItsSocket(t *testing.T) {
 	require.Empty(t, s.served)
 }
 
+// The system may take a UDP socket away, for example where a phone changes networks.
+func TestUDPSocketFails(t *testing.T) {
+	wstest.NoLeaks(t)
+	addr := serve(t, new(Server), http.HandlerFunc(echo))
+	tr := newTransport(t)
+	c := dial(t, tr, addr, nil)
+	require.NoError(t, tr.udp.Close())
+	_, _, err := c.Read(soon(t))
+	ce, ok := errors.AsType[*ConnError](want1006(t, err))
+	require.True(t, ok)
+	require.False(t, ce.Remote)
+	require.NotErrorIs(t, err, net.ErrClosed, "nobody has closed the socket")
+	var again dialResult
+	require.Eventually(t, func() bool { // quic-go may not have noticed yet
+		again = <-goDial(soon(t), tr, addr, nil)
+		return again.err == nil
+	}, patience, time.Millisecond)
+	wantEcho(t, again.ws, "on another UDP socket")
+	require.NoError(t, again.ws.Close(soon(t), websocket.StatusNormalClosure, ""))
+}
+
 func TestDialByName(t *testing.T) {
 	wstest.NoLeaks(t)
 	addr := serve(t, new(Server), http.HandlerFunc(echo))
