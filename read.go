@@ -242,7 +242,7 @@ func (c *Conn) readPiece(ctx context.Context, p []byte) (int, error) {
 			dst, done, err = c.inflate(dst, len(p))
 		} else {
 			n := copy(p, in.piece)
-			dst, in.piece = p[:n], in.piece[n:]
+			dst, in.piece = p[:n:len(p)], in.piece[n:]
 			done = in.last && len(in.piece) == 0
 		}
 		if err != nil {

@@ -56,6 +56,32 @@ func TestReaderYieldsTheMessageThenEOF(t *testing.T) {
 	}
 }
 
+// A Reader writes nothing behind the end of the slice it is given, however much room
+// there is: what it reads straight from the stream neither.
+func TestReaderKeepsToTheSlice(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		want := strings.Repeat("a long message", 2_000)
+		e.peer.Send(t, wstest.Text(want))
+		_, r, err := e.Reader(t.Context())
+		require.NoError(t, err)
+		const size = 10
+		var got []byte
+		for {
+			room := bytes.Repeat([]byte("."), 100*size)
+			n, err := r.Read(room[:size])
+			require.LessOrEqual(t, n, size)
+			require.Equal(t, strings.Repeat(".", 99*size), string(room[size:]), "after %d bytes", len(got))
+			got = append(got, room[:n]...)
+			if err == io.EOF {
+				break
+			}
+			require.NoError(t, err)
+		}
+		assert.True(t, want == string(got), "%d bytes, want %d", len(got), len(want))
+	})
+}
+
 // What a Reader leaves of its message is skipped by the next read, and the
 // deflate context sees it all the same.
 func TestReaderPartlyReadThenTheNextMessage(t *testing.T) {
