@@ -151,8 +151,8 @@ func (c *conn) initLead() {
 			c.depose(term)
 			return
 		}
-		// What Handlers and the reader have written waits while the reader reads on. What TLS has
-		// then may be a part of a record, for the rest of which the reader waits.
+		// What Handlers and the reader have written waits while the reader reads on.
+		// What TLS has then may be a part of a record, for the rest of which it waits.
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.flush()

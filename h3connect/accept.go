@@ -28,12 +28,14 @@ import (
 // A malformed request is answered with the stream error H3_MESSAGE_ERROR (RFC
 // 9114 §4.1.2) instead of a status.
 //
-// The request's Body must not have been read, but may have been replaced. Wrapped ResponseWriters work if
-// they have an Unwrap method as http.ResponseController knows it. o may be nil.
+// The request's Body must not have been read, but may have been replaced. Wrapped
+// ResponseWriters work if they have an Unwrap method as http.ResponseController
+// knows it. o may be nil.
 //
 // Under a Server or after ConfigureServer the socket lives no longer than the
-// handler that accepted it, unless it is handed to a websocket.Handler. Under an http3.Server as it is, which takes no
-// interest in a stream that was taken over, it lives until it is closed.
+// handler that accepted it, unless it is handed to a websocket.Handler. Under an
+// http3.Server as it is, which takes no interest in a stream that was taken over, it
+// lives until it is closed.
 func Accept(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*websocket.Conn, error) {
 	if o == nil {
 		o = new(websocket.AcceptOptions)
