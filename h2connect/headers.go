@@ -94,11 +94,19 @@ func (c *conn) readContinuations() error {
 }
 
 func (c *conn) decode(fragment []byte) error {
-	if !c.updates.follow(fragment) {
-		return connViolation(http2.ErrCodeCompression, "misplaced dynamic table size update")
-	}
-	if _, err := c.dec.Write(fragment); err != nil {
-		return connViolation(http2.ErrCodeCompression, "invalid header block")
+	for len(fragment) > 0 {
+		n, ok := c.updates.follow(fragment)
+		if !ok {
+			return connViolation(http2.ErrCodeCompression, "misplaced dynamic table size update")
+		}
+		_, err := c.dec.Write(fragment[:n])
+		if err == nil && c.updates.updated() {
+			err = c.dec.Close() // or it would not take a second update while its table holds something
+		}
+		if err != nil {
+			return connViolation(http2.ErrCodeCompression, "invalid header block")
+		}
+		fragment = fragment[n:]
 	}
 	if l := c.block.wayPast(); l != noLimit {
 		return tooMuch(l, "header block too large")

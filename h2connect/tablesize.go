@@ -30,22 +30,23 @@ const (
 // begin says that a new block begins.
 func (k *tableSizeCheck) begin() { *k = tableSizeCheck{owed: k.owed, size: k.size} }
 
-// follow takes the block's next bytes and reports whether all is well.
-func (k *tableSizeCheck) follow(p []byte) bool {
-	for len(p) > 0 {
+// follow takes the block's next bytes, but of those that stand behind an update none,
+// and reports how many and whether all is well.
+func (k *tableSizeCheck) follow(p []byte) (n int, ok bool) {
+	for n < len(p) {
 		if k.state == inString {
-			n := min(k.length, uint64(len(p)))
-			p = p[n:]
-			k.length -= n
+			m := min(k.length, uint64(len(p)-n))
+			n += int(m)
+			k.length -= m
 			k.stringDone()
 			continue
 		}
-		b := p[0]
-		p = p[1:]
+		b := p[n]
+		n++
 		switch k.state {
 		case atRepresentation:
 			if !k.representation(b) {
-				return false
+				return n, false
 			}
 		case inInteger:
 			if b < 0x80 {
@@ -76,9 +77,15 @@ func (k *tableSizeCheck) follow(p []byte) bool {
 				k.stringDone()
 			}
 		}
+		if k.updated() {
+			break
+		}
 	}
-	return true
+	return n, true
 }
+
+// updated reports whether an update stands before what comes next.
+func (k *tableSizeCheck) updated() bool { return !k.field && k.state == atRepresentation }
 
 // representation takes a representation's first byte.
 //

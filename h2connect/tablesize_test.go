@@ -11,16 +11,28 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// followed reports how a check follows all of p.
+func followed(check *tableSizeCheck, p []byte) bool {
+	for len(p) > 0 {
+		n, ok := check.follow(p)
+		if !ok {
+			return false
+		}
+		p = p[n:]
+	}
+	return true
+}
+
 // scanned reports how a check follows blocks, each split at every place.
 func scanned(t *testing.T, check tableSizeCheck, block []byte) bool {
 	t.Helper()
 	whole := check
 	whole.begin()
-	want := whole.follow(block)
+	want := followed(&whole, block)
 	for i := range block {
 		split := check
 		split.begin()
-		got := split.follow(block[:i]) && split.follow(block[i:])
+		got := followed(&split, block[:i]) && followed(&split, block[i:])
 		require.Equal(t, want, got, "split at %d", i)
 	}
 	return want
@@ -59,6 +71,26 @@ func TestH2_07TableSizeUpdateInMidBlock(t *testing.T) {
 	p.greet()
 	p.nc.Write(raw(http2.FrameHeaders, 5, 1, []byte{0x82, 0x20, 0x86, 0x84}))
 	assert.Contains(t, p.wantGoAway(http2.ErrCodeCompression, "an update behind a field"), "table size update")
+}
+
+// "at most two dynamic table size updates": the smallest and the last (RFC 7541 §4.2),
+// whatever the table holds.
+func TestH2_07TwoTableSizeUpdates(t *testing.T) {
+	p := clientOf(t, nil, ordinary())
+	p.greet()
+	p.served(1) // the table holds something
+	p.enc.SetMaxDynamicTableSize(100)
+	p.enc.SetMaxDynamicTableSize(4096)
+	p.served(3)
+	for id, i := uint32(5), 0; i < 5; id, i = id+2, i+1 {
+		p.enc.SetMaxDynamicTableSize(100)
+		p.enc.SetMaxDynamicTableSize(4096)
+		block := p.block(get("/hello")...)
+		p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, BlockFragment: block[:i]})
+		p.fr.WriteContinuation(id, true, block[i:])
+		p.wantStatus(id, "200", false, "wherever the block is cut")
+		p.wantData(id, "<p>hello", true, "")
+	}
 }
 
 func TestH2_07LongStrings(t *testing.T) {
@@ -139,14 +171,14 @@ func FuzzTableSizeCheck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, block []byte, cut uint8, name, value string) {
 		var a, b tableSizeCheck
 		i := min(int(cut), len(block))
-		if a.follow(block) != (b.follow(block[:i]) && b.follow(block[i:])) {
+		if followed(&a, block) != (followed(&b, block[:i]) && followed(&b, block[i:])) {
 			t.Fatal("depends on the split")
 		}
 		fields := 0
 		dec := hpack.NewDecoder(protocolTable, func(hpack.HeaderField) { fields++ })
 		if _, err := dec.Write(block); err == nil && dec.Close() == nil {
 			var c tableSizeCheck
-			if c.follow(block) && c.state != atRepresentation {
+			if followed(&c, block) && c.state != atRepresentation {
 				t.Fatal("a whole block, and the check waits for more")
 			}
 			if c.field != (fields > 0) {
@@ -162,7 +194,7 @@ func FuzzTableSizeCheck(f *testing.F) {
 			enc.WriteField(hpack.HeaderField{Name: value, Value: name, Sensitive: true})
 			enc.WriteField(hpack.HeaderField{Name: name, Value: value})
 			k := tableSizeCheck{owed: true}
-			if !k.follow(buf.Bytes()) || k.state != atRepresentation {
+			if !followed(&k, buf.Bytes()) || k.state != atRepresentation {
 				t.Fatal("an encoder's block does not pass")
 			}
 		}
