@@ -1,6 +1,9 @@
 package h2connect
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // A claimedConn is one connection as http.ClientConn sees it: streams are claimed
 // by Reserve and used by RoundTrip.
@@ -16,6 +19,9 @@ func (cc *claimedConn) RoundTrip(req *http.Request) (*http.Response, error) {
 		return cc.ClientConn.RoundTrip(req)
 	}
 	resp, begun, err := cc.roundTrip(req)
+	if errors.Is(err, errLowered) {
+		return cc.ClientConn.RoundTrip(req)
+	}
 	if !begun {
 		closeBody(req)
 	}

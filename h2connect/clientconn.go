@@ -71,14 +71,16 @@ func (cc *ClientConn) usable() error {
 	return nil
 }
 
-// room returns how many more streams may be opened now. c.mu is held.
-func (cc *ClientConn) room() int {
-	limit := int64(cc.c.peer.streams)
+// limit returns how many streams may be open. c.mu is held.
+func (cc *ClientConn) limit() int {
 	if !cc.c.peer.received {
-		limit = preSettings
+		return preSettings
 	}
-	return int(min(limit, 1<<30)) - cc.c.slots - cc.reserved
+	return int(min(cc.c.peer.streams, 1<<30))
 }
+
+// room returns how many more streams may be opened now. c.mu is held.
+func (cc *ClientConn) room() int { return cc.limit() - cc.c.slots - cc.reserved }
 
 // CanTakeNewRequest reports whether a request or a socket could be opened now:
 // the connection lives, neither side has said that it goes away, and the
@@ -154,15 +156,20 @@ func (cc *ClientConn) slotsChanged() {
 // stream if the server allows no more of them. Unlike its Transport's it never
 // sends a request again.
 func (cc *ClientConn) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := cc.reserve(req.Context()); err != nil {
-		closeBody(req)
-		return nil, err
+	for {
+		if err := cc.reserve(req.Context()); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		resp, begun, err := cc.roundTrip(req)
+		if errors.Is(err, errLowered) {
+			continue
+		}
+		if !begun {
+			closeBody(req)
+		}
+		return resp, err
 	}
-	resp, begun, err := cc.roundTrip(req)
-	if !begun {
-		closeBody(req)
-	}
-	return resp, err
 }
 
 // WaitForSettings waits for the server's first SETTINGS frame and reports

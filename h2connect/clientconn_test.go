@@ -6,7 +6,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -54,6 +56,63 @@ func TestClientWaitsForAFreeStream(t *testing.T) {
 	p.wantHeaders(3, true, "the second request")
 	p.headers(3, true, ":status", "204")
 	require.NoError(t, <-second)
+}
+
+// What was promised while the server allowed more waits when it allows less.
+func TestClientObeysALimitThatIsLowered(t *testing.T) {
+	for name, call := range map[string]func(*ClientConn, context.Context) error{
+		"a request": func(cc *ClientConn, ctx context.Context) error {
+			return <-request(cc, getRequest(ctx))
+		},
+		"a claim": func(cc *ClientConn, ctx context.Context) error {
+			claimed := &claimedConn{ClientConn: cc}
+			require.NoError(t, claimed.Reserve())
+			resp, err := claimed.RoundTrip(getRequest(ctx))
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		},
+		"a socket": func(cc *ClientConn, ctx context.Context) error {
+			_, resp, err := cc.Dial(ctx, "ws://localhost/", nil)
+			if resp != nil && resp.StatusCode == http.StatusNoContent {
+				return nil
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, cc := serverOf(t, Limits{})
+				p.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 2}, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
+				p.settle()
+				first := request(cc, getRequest(t.Context()))
+				p.wantHeaders(1, true, "the first request")
+				promised, lowered := make(chan struct{}), make(chan struct{})
+				wait := sync.OnceFunc(func() {
+					close(promised)
+					<-lowered
+				})
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { wait() }})
+				second := make(chan error, 1)
+				go func() { second <- call(cc, ctx) }() // ends with the answer
+				<-promised
+				p.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+				f, ok := p.next("acknowledged").(*http2.SettingsFrame)
+				require.True(t, ok && f.IsAck())
+				close(lowered)
+				synctest.Wait()
+				p.wantAlive("nothing is sent beyond the limit")
+				p.headers(1, true, ":status", "200")
+				require.NoError(t, <-first)
+				p.wantHeaders(3, name != "a socket", "there is a free stream")
+				p.headers(3, true, ":status", "204")
+				require.NoError(t, <-second)
+				assert.Zero(t, cc.reserved)
+				assert.Zero(t, cc.sockets)
+			})
+		})
+	}
 }
 
 func TestClientCancelsWithReset(t *testing.T) {

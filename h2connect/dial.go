@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -84,11 +85,16 @@ func (cc *ClientConn) dial(ctx context.Context, req *http.Request, o *websocket.
 	if !supported {
 		return nil, nil, errNotSupported("the server does not accept extended CONNECT")
 	}
-	if err := cc.reserve(ctx); err != nil {
-		return nil, nil, err
+	for {
+		if err := cc.reserve(ctx); err != nil {
+			return nil, nil, err
+		}
+		cc.promiseSocket()
+		conn, resp, err := cc.dialReserved(ctx, req, o, onEnd)
+		if !errors.Is(err, errLowered) {
+			return conn, resp, err
+		}
 	}
-	cc.promiseSocket()
-	return cc.dialReserved(ctx, req, o, onEnd)
 }
 
 // dialReserved is dial with a stream promised to a socket and the settings known.

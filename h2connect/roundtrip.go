@@ -246,6 +246,10 @@ func (cc *ClientConn) openStream(x *exchange, fields []hpack.HeaderField) (*stre
 	return st, nil
 }
 
+// errLowered is of a stream that was promised before the server allowed fewer:
+// "Endpoints MUST NOT exceed the limit set by their peer" (RFC 9113 §5.1.2).
+var errLowered = errors.New("h2connect: the server has lowered its limit of streams")
+
 // mayOpen returns why no stream can be opened with these fields. c.mu is held.
 func (cc *ClientConn) mayOpen(ctx context.Context, fields []hpack.HeaderField) error {
 	if ctx.Err() != nil {
@@ -253,6 +257,9 @@ func (cc *ClientConn) mayOpen(ctx context.Context, fields []hpack.HeaderField) e
 	}
 	if err := cc.usable(); err != nil {
 		return notProcessed{err}
+	}
+	if cc.c.slots >= cc.limit() {
+		return notProcessed{errLowered}
 	}
 	if size := listSize(fields); size > uint64(cc.c.peer.headerList) {
 		return errors.New("h2connect: the request's header is larger than the peer allows")

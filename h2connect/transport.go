@@ -131,6 +131,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
+		if try == maxTries && errors.Is(err, errLowered) {
+			return cc.RoundTrip(req) // wherever it goes there are too many: it waits
+		}
 		if try == maxTries || !retryable(err) {
 			if !begun {
 				closeBody(req)
