@@ -241,8 +241,8 @@ func (o *origin) dropSpare() {
 	o.drop(s)
 }
 
-// take returns the connection that was kept, nil if there is none or the server has
-// closed it.
+// take returns the connection that was kept, nil if there is none, if the server has
+// closed it, or if its reading cannot be interrupted.
 func (o *origin) take() net.Conn {
 	o.mu.Lock()
 	s := o.spare
@@ -251,7 +251,9 @@ func (o *origin) take() net.Conn {
 	if s == nil {
 		return nil
 	}
-	_ = s.SetReadDeadline(time.Unix(1, 0))
+	if s.SetReadDeadline(time.Unix(1, 0)) != nil { // an SSH channel has no deadlines
+		s.Close()
+	}
 	<-s.over
 	if !errors.Is(s.err, os.ErrDeadlineExceeded) || s.SetReadDeadline(time.Time{}) != nil {
 		s.Close()

@@ -3,6 +3,7 @@ package negotiate
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -80,3 +81,20 @@ func TestKeptConnection(t *testing.T) {
 		})
 	}
 }
+
+// A kept connection without deadlines is closed: nothing else ends the Read on it.
+func TestKeptConnectionWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		o := new(origin)
+		o.keep(noDeadlines{ours})
+		require.Nil(t, o.take())
+		_, err := theirs.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+	})
+}
+
+// A noDeadlines is a connection as package ssh has them.
+type noDeadlines struct{ net.Conn }
+
+func (noDeadlines) SetReadDeadline(time.Time) error { return errors.New("deadline not supported") }
