@@ -98,8 +98,9 @@ func watchRequest(r *http.Request) *watchedRequest {
 
 // again returns the request to be sent once more after err, and false if the
 // server may have acted upon it, or if its body is spent. One that was given up just
-// when it had its stream, or that came when the server closed an idle connection, may be
-// sent again if that is as good as once.
+// when it had its stream, or that came when the server closed an idle connection or had
+// forgotten it, which it may have done since, may be sent again if that is as good as
+// once.
 func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	r := w.original
 	if !w.left.Load() {
@@ -108,9 +109,9 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	e, _ := errors.AsType[*http3.Error](err)
 	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected || err == errTurnedAway
 	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
-	givenUp := (err == errFull || err == errGoneAway || closedInOrder(err)) && idempotent(r.Method)
+	unknown := err == errFull || err == errGoneAway || closedInOrder(err) || forgotten
 	switch {
-	case !rejected && !forgotten && !givenUp:
+	case !rejected && !(unknown && idempotent(r.Method)):
 		return nil, false
 	case r.Body == nil || r.Body == http.NoBody:
 		return r, true

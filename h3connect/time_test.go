@@ -115,6 +115,70 @@ func TestH3_16StatelessReset(t *testing.T) {
 	})
 }
 
+// A server that has forgotten the connection may have acted upon a request before.
+func TestForgottenRequest(t *testing.T) {
+	for method, times := range map[string]int{http.MethodPost: 1, http.MethodPut: 2} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				server, _ := wstest.Certificates()
+				server.NextProtos = []string{http3.NextProtoH3}
+				key := &quic.StatelessResetKey{1}
+				seen := make(chan struct{}, 2)
+				start := func(answers bool) (stop func()) {
+					h := n.host(serverHost)
+					tr := &quic.Transport{Conn: h, StatelessResetKey: key}
+					ln, err := tr.Listen(server, nil)
+					require.NoError(t, err)
+					go func() {
+						qc, err := ln.Accept(context.Background())
+						if err != nil {
+							return
+						}
+						p := &rawPeer{t: t, qc: qc}
+						p.openControl(socketSettings())
+						for {
+							qs, err := qc.AcceptStream(context.Background())
+							if err != nil {
+								return
+							}
+							seen <- struct{}{}
+							if answers {
+								(&rawStream{Stream: qs, t: t}).send(headersFrame(":status: 204"))
+								assert.NoError(t, qs.Close())
+							}
+						}
+					}()
+					return func() {
+						assert.NoError(t, tr.Close())
+						assert.NoError(t, h.Close())
+					}
+				}
+				stop := start(false)
+				tr := bubbleTransport(t, n)
+				done := make(chan error, 1)
+				go func() { done <- page(tr, method) }()
+				<-seen
+				stop()
+				defer start(true)()
+				synctest.Wait()
+				str, err := tr.connections()[0].qc.OpenUniStream()
+				require.NoError(t, err)
+				_, err = str.Write(make([]byte, 200)) // of a type that means nothing; it is answered by a reset
+				require.NoError(t, err)
+				err = <-done
+				require.Equal(t, times, 1+len(seen))
+				if times == 2 {
+					require.NoError(t, err)
+					return
+				}
+				_, ok := errors.AsType[*quic.StatelessResetError](err)
+				require.True(t, ok, "%v", err)
+			})
+		})
+	}
+}
+
 // TestT23IdleSocketLives: a socket with nothing to say for an hour is alive.
 func TestT23IdleSocketLives(t *testing.T) {
 	for name, limits := range map[string]websocket.Limits{"with pings": {}, "without": {PingInterval: -1}} {

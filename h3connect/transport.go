@@ -186,8 +186,8 @@ func failed(err error) error {
 // that did not leave, or that the server has certainly not acted upon, is sent
 // once more on another connection if its body allows; so is an idempotent one (RFC
 // 9110 §9.2.2) that got its stream just when the wait for one was given up, or whose
-// connection the server closed without an error. An extended CONNECT is not an ordinary
-// request: see Dial.
+// connection the server closed without an error or has forgotten (stateless reset). An
+// extended CONNECT is not an ordinary request: see Dial.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.roundTrip(r)
 	if err != nil && r.Body != nil {
