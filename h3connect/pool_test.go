@@ -194,6 +194,31 @@ func TestC8GoAwayRejectsAPage(t *testing.T) {
 	require.Equal(t, http3.ErrCodeNoError, old.closed())
 }
 
+// The content that a request gets for another attempt is closed where there is none.
+func TestContentOfAnotherAttemptIsClosed(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	ctx, cancel := context.WithCancel(soon(t))
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+s.addr, strings.NewReader("unseen"))
+	require.NoError(t, err)
+	fresh, w := io.Pipe()
+	r.GetBody = func() (io.ReadCloser, error) { cancel(); return fresh, nil }
+	failed := make(chan error, 1)
+	go func() {
+		_, err := tr.RoundTrip(r)
+		failed <- err
+	}()
+	old := s.accept(socketSettings())
+	old.acceptStream()
+	_, err = old.control.Write(goAwayFrame(0))
+	require.NoError(t, err)
+	require.ErrorIs(t, <-failed, context.Canceled)
+	_, err = w.Write([]byte("x"))
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
 // The last stream may end just when somebody finds that there is none to be had. Such
 // a connection could not be used any more.
 func TestConnectionWithoutStreamsIsNotFull(t *testing.T) {

@@ -196,11 +196,16 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func (t *Transport) roundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 	if err := checkRequest(r); err != nil {
 		return nil, fmt.Errorf("h3connect: %w", err)
 	}
 	ctx, next := r.Context(), r
+	defer func() {
+		if err != nil && next != r {
+			_ = next.Body.Close()
+		}
+	}()
 	var tried *clientConn
 	for {
 		c, err := t.acquire(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
