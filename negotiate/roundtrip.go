@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -34,10 +35,7 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body := new(heldBody)
 	if req.Body != nil && req.Body != http.NoBody {
-		body.ReadCloser = req.Body
-		held := *req // RoundTrip must not modify req
-		held.Body = body
-		req = &held
+		req, body = hold(req, req.Body)
 	}
 	a.alt = a.org.alternative()
 	order := a.order()
@@ -65,7 +63,21 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil || !a.goesOn(b, err) || !unsent(err) {
 			break
 		}
+		if body.begun.Load() {
+			// It was sent to a server that did not process it, and there was no
+			// other connection.
+			if req.GetBody == nil {
+				break
+			}
+			fresh, err := req.GetBody()
+			if err != nil {
+				break
+			}
+			body.pass()
+			req, body = hold(req, fresh)
+		}
 	}
+	closeBody(req) // an attempt that was not begun did not
 	body.pass()
 	a.failed()
 	return nil, fmt.Errorf("negotiate: %w", a.attempts[len(a.attempts)-1].Err)
@@ -129,9 +141,23 @@ func closeBody(req *http.Request) {
 // pass it is closed as usual.
 type heldBody struct {
 	io.ReadCloser
+	begun atomic.Bool // it has been read from
 
 	mu             sync.Mutex
 	passed, closed bool
+}
+
+// hold returns req, which must not be modified, with content that is held.
+func hold(req *http.Request, content io.ReadCloser) (*http.Request, *heldBody) {
+	body := &heldBody{ReadCloser: content}
+	held := *req
+	held.Body = body
+	return &held, body
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	b.begun.Store(true)
+	return b.ReadCloser.Read(p)
 }
 
 func (b *heldBody) Close() error {
