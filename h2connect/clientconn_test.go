@@ -390,6 +390,34 @@ func TestRequestWhoseContextHasEndedIsNotSent(t *testing.T) {
 	p.wantAlive("nothing is sent")
 }
 
+// A response is its caller's: what that makes of the status is not what the server has
+// said of the request.
+func TestStatusThatTheCallerChanges(t *testing.T) {
+	p, cc := serverOf(t, Limits{})
+	p.fr.WriteSettings()
+	p.settle()
+	content, w := io.Pipe()
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://localhost/", content)
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		resp, err := cc.RoundTrip(req)
+		if assert.NoError(t, err) {
+			resp.StatusCode = http.StatusNotFound
+		}
+	}()
+	p.wantHeaders(1, false, "the request")
+	p.headers(1, false, ":status", "200")
+	<-changed
+	p.fr.WriteData(1, true, nil)
+	p.wantAlive("the stream is half-closed")
+	go func() {
+		io.WriteString(w, "content")
+		w.Close()
+	}()
+	p.wantContent(1, "content", "the rest of the request")
+}
+
 // "A client MUST ignore any Content-Length […] header fields received in a successful
 // response to CONNECT" (RFC 9110 §9.3.6).
 func TestContentLengthOfATunnel(t *testing.T) {

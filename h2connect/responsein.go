@@ -23,7 +23,7 @@ func (cc *ClientConn) more(st *stream, b *block) error {
 		}
 	}
 	switch {
-	case x.final && x.req.Method == http.MethodConnect && x.resp != nil && x.resp.StatusCode/100 == 2:
+	case x.final && x.req.Method == http.MethodConnect && x.status/100 == 2:
 		return streamViolation(http2.ErrCodeProtocol, "HEADERS on the stream of a CONNECT") // RFC 9113 §8.5
 	case b.tooLarge:
 		return streamViolation(http2.ErrCodeCancel, "the response's header is too large").passed(b.limit)
@@ -48,7 +48,7 @@ func (cc *ClientConn) more(st *stream, b *block) error {
 	if st.gone {
 		return nil
 	}
-	x.resp = resp
+	x.resp, x.status = resp, status
 	close(x.done)
 	if b.endStream {
 		c.peerEnded(st)

@@ -32,9 +32,10 @@ type exchange struct {
 	proceed chan struct{} // closed when the peer wants the content (RFC 9110 §10.1.1)
 	asked   bool          // proceed is closed; the reader's
 
-	done chan struct{} // closed when resp or err is set
-	resp *http.Response
-	err  error
+	done   chan struct{} // closed when resp or err is set
+	resp   *http.Response
+	status int // of resp, which is the caller's then
+	err    error
 
 	// The connection's lock guards these.
 	stop  func() bool   // ends the watch over the request's context
@@ -102,7 +103,7 @@ var errContentRefused = errors.New("h2connect: the server has refused the reques
 // refused reports whether the server has answered a request with something other
 // than a success. The connection's lock is held.
 func (x *exchange) refused() bool {
-	return x != nil && !x.socket && x.resp != nil && x.resp.StatusCode >= 300
+	return x != nil && !x.socket && x.status >= 300
 }
 
 // answered reports whether resp or err is set.
