@@ -217,9 +217,9 @@ func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, el
 }
 
 // reserveOrNot promises a stream to a request of t1's, which is to open another
-// connection if there is none. Where that is not wanted it waits for one.
+// connection if there is none. Where that is not wanted, or of no use, it waits for one.
 func (cc *ClientConn) reserveOrNot(ctx context.Context) (elsewhere bool, err error) {
-	if !cc.t.rules().strict {
+	if !cc.t.rules().strict && !cc.allowsNone() {
 		return !cc.tryReserve(), nil
 	}
 	err = cc.reserve(ctx)
@@ -250,7 +250,7 @@ func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 			return overlayConn{cc}
 		}
 	}
-	if cc := o.t2.live(key); cc != nil && o.t2.rules().strict {
+	if cc := o.t2.awaited(key); cc != nil {
 		go nc.Close()
 		return overlayConn{cc}
 	}

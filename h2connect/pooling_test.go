@@ -2,6 +2,7 @@ package h2connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -487,6 +488,104 @@ func refusers(t *testing.T, refusals int) (t1 *http.Transport, t2 *Transport, di
 		}
 	})
 	return t1, t2, dials, requests
+}
+
+// limitedDial connects to servers that allow so many streams, one number after the
+// other. What is sent to them arrives late, and the first number is said then, each
+// other one a second later. Streams beyond it are refused, the others are answered
+// after a second.
+func limitedDial(t *testing.T, late time.Duration, limits ...uint32) (dial dialFunc, dials *atomic.Int32) {
+	dials = new(atomic.Int32)
+	return func(context.Context, string, string) (net.Conn, error) {
+		if dials.Add(1) > 300 {
+			return nil, errors.New("too many connections")
+		}
+		client, server := wstest.Pipe(wstest.PipeOptions{})
+		p := newPeer(t, server.NetConn())
+		var mu sync.Mutex
+		var most, open uint32
+		allow := func(n uint32) {
+			mu.Lock()
+			defer mu.Unlock()
+			most = n
+			p.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: n})
+		}
+		go func() {
+			io.ReadFull(p.nc, make([]byte, len(http2.ClientPreface)))
+			time.Sleep(late)
+			for i, n := range limits {
+				if i == 0 {
+					allow(n)
+				} else {
+					time.AfterFunc(time.Duration(i)*time.Second, func() { allow(n) })
+				}
+			}
+			for f, err := p.fr.ReadFrame(); err == nil; f, err = p.fr.ReadFrame() {
+				id := f.Header().StreamID
+				mu.Lock()
+				if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
+					p.fr.WriteSettingsAck()
+				} else if id == 0 {
+				} else if open >= most {
+					p.fr.WriteRSTStream(id, http2.ErrCodeRefusedStream)
+				} else {
+					open++
+					time.AfterFunc(time.Second, func() {
+						mu.Lock()
+						defer mu.Unlock()
+						open--
+						p.headers(id, true, ":status", "200")
+					})
+				}
+				mu.Unlock()
+			}
+		}()
+		return client.NetConn(), nil
+	}, dials
+}
+
+// limited has requests start together at servers of limitedDial's, by both ways to use
+// the client, and returns how many connections it took at most.
+func limited(t *testing.T, requests int, late time.Duration, limits ...uint32) (most int32) {
+	for _, over := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			dial, dials := limitedDial(t, late, limits...)
+			tr := &Transport{AllowHTTP: true, DialContext: dial}
+			rt := http.RoundTripper(tr)
+			if over {
+				rt, tr = overTransport(t, func(t1 *http.Transport) {
+					t1.Protocols = new(http.Protocols)
+					t1.Protocols.SetUnencryptedHTTP2(true)
+					t1.DialContext = dial
+				})
+			}
+			var all sync.WaitGroup
+			for range requests {
+				all.Go(func() {
+					resp, err := rt.RoundTrip(getRequest(t.Context()))
+					if assert.NoError(t, err, "over an http.Transport: %v", over) {
+						resp.Body.Close()
+					}
+				})
+			}
+			all.Wait()
+			most = max(most, dials.Load())
+			closeTransport(tr)
+		})
+	}
+	return most
+}
+
+// Requests that were too many for a server that had not said how many it allows go
+// where that is known.
+func TestRequestsThatStartTogetherAreNotTooMany(t *testing.T) {
+	limited(t, 30, 500*time.Millisecond, 1)
+}
+
+// A server that allows no streams for now is waited for: each further connection would
+// allow none either.
+func TestServerThatAllowsNoStreamsForNow(t *testing.T) {
+	assert.LessOrEqual(t, limited(t, 5, 0, 0, 0, 0, 10), int32(2))
 }
 
 // http.Transport would go on for ever.

@@ -127,6 +127,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			closeBody(req)
 			return nil, err
 		}
+		if try > 1 {
+			// Many that start together may have been too many for a server that had
+			// not said how many it allows. If the connection ends instead, or ctx
+			// does, there is the same to be said below.
+			cc.WaitForSettings(req.Context())
+		}
 		resp, begun, err := cc.roundTrip(req)
 		if err == nil {
 			return resp, nil
@@ -360,14 +366,14 @@ func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOption
 }
 
 // reserved returns a pooled connection with a stream reserved, nil if there is
-// none. Where a further connection is not wanted it waits.
+// none. Where a further connection is not wanted, or of no use, it waits.
 func (t *Transport) reserved(ctx context.Context, key string) (*ClientConn, error) {
 	for {
 		t.mu.Lock()
 		cc := t.pooled(key)
 		var full *ClientConn
-		if cc == nil && t.rules().strict {
-			full = t.live(key)
+		if cc == nil {
+			full = t.awaited(key)
 		}
 		t.mu.Unlock()
 		if full == nil {
@@ -395,6 +401,27 @@ func (t *Transport) live(key string) *ClientConn {
 		}
 	}
 	return nil
+}
+
+// awaited returns a pooled connection that is to be waited for in place of opening
+// another, nil if there is none: what there is allows no streams, or another one is
+// not wanted. t.mu is held.
+func (t *Transport) awaited(key string) (none *ClientConn) {
+	if t.rules().strict {
+		return t.live(key)
+	}
+	for _, cc := range t.conns[key] {
+		cc.c.mu.Lock()
+		usable, limit := cc.usable() == nil, cc.limit()
+		cc.c.mu.Unlock()
+		switch {
+		case usable && limit > 0:
+			return nil
+		case usable:
+			none = cc
+		}
+	}
+	return none
 }
 
 // pooled returns a pooled connection with a stream reserved, nil if there is
