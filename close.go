@@ -188,6 +188,7 @@ func (c *Conn) discard(ctx context.Context) {
 	in := c.in
 	in.detach()
 	in.ahead, in.piece, in.gathered = nil, nil, nil
+	in.last = false // a Reader does not take what is gone for the end of its message
 	for {
 		if over, _ := c.isOverNow(); over {
 			return

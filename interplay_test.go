@@ -28,6 +28,47 @@ func TestReaderAfterAnEndInMidMessage(t *testing.T) {
 	})
 }
 
+// A Reader whose message a later read has begun to skip does not go on in it, also if
+// that read has given up: what it would yield has a hole.
+func TestReaderBehindAReadThatGaveUp(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		e.peer.Send(t, wstest.Text("one ").Fragment())
+		_, r, err := e.Reader(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _, err = e.Read(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		e.peer.Send(t, wstest.Continuation("two "), wstest.Text("next"))
+		got, err := io.ReadAll(r)
+		assert.Error(t, err, "superseded")
+		assert.Empty(t, got)
+		wantText(t, e.Conn, "next")
+		_, err = r.Read(make([]byte, 1))
+		assert.Error(t, err)
+	})
+}
+
+// What Close discards is not the end of a Reader's message.
+func TestReaderOfWhatCloseDiscards(t *testing.T) {
+	asBothRoles(t, func(t *testing.T, client bool) {
+		e := socket{client: client}.open(t)
+		e.peer.Send(t, wstest.Text("a message"))
+		_, r, err := e.Reader(t.Context())
+		require.NoError(t, err)
+		_, err = io.ReadFull(r, make([]byte, 2))
+		require.NoError(t, err)
+		require.NoError(t, e.CloseWrite(t.Context(), 1001, ""))
+		closed := begin(func() error { return e.Close(t.Context(), 1001, "") })
+		synctest.Wait()
+		e.peer.Send(t, wstest.Close(1001, ""))
+		require.NoError(t, <-closed)
+		_, err = r.Read(make([]byte, 100))
+		wantEnd(t, err, 1001, false)
+	})
+}
+
 // C5, middle column: the result is the 1006, not the local code.
 func TestOP03C5CloseAfterAResetNobodyHasNoticed(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {

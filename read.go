@@ -14,6 +14,10 @@ import (
 // one.
 var errSuperseded = errors.New("websocket: a later read has begun")
 
+// superseded stands for the Reader of a message that is being skipped, perhaps by more
+// than one read.
+var superseded messageReader
+
 // Read reads the next message, whole. The caller owns the bytes returned.
 //
 // If ctx ends first, Read returns an error that wraps ctx's and the Conn stays
@@ -357,7 +361,7 @@ func (c *Conn) skipRest(ctx context.Context) error {
 	}
 	scratch := scratchBuffers.Get().(*[readBufferSize]byte)
 	defer scratchBuffers.Put(scratch)
-	in.gathered = nil
+	in.reader, in.gathered = &superseded, nil
 	for {
 		_, err := c.readPiece(ctx, scratch[:])
 		if err == io.EOF {
