@@ -199,50 +199,78 @@ func recordsOfAMessage(t *testing.T) {
 	p.hangUp()
 }
 
+// silent options have nobody write who was not asked.
+var silent = &websocket.AcceptOptions{Limits: websocket.Limits{PingInterval: -1}}
+
+// A partTest is a client over TLS with two sockets, 1 and 3, of which what it sends last
+// may be a part of a record.
+type partTest struct {
+	*peer
+	client *tls.Conn
+	wire   *gatherer // below the client
+	rest   []byte    // of a record
+}
+
+func newPartTest(t *testing.T, h http.HandlerFunc) *partTest {
+	s := startTLS(t, nil, h)
+	far, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { far.Close() })
+	_, config := wstest.Certificates()
+	config.ServerName, config.NextProtos, config.DynamicRecordSizingDisabled = "localhost", []string{nextProto}, true
+	p := &partTest{wire: &gatherer{Conn: far}}
+	p.client = tls.Client(p.wire, config)
+	require.NoError(t, p.client.HandshakeContext(testContext(t)))
+	p.peer = newPeer(t, p.client)
+	p.greet()
+	fields := connect()
+	fields[5] = "https"
+	for _, id := range []uint32{1, 3} {
+		p.headers(id, false, fields...)
+		p.wantStatus(id, "200", false, "")
+	}
+	return p
+}
+
+// message returns DATA with a message.
+func (p *partTest) message(id uint32, size int) []byte {
+	m := make([]byte, 8+size)
+	copy(m, []byte{0x82, 0xfe, byte(size >> 8), byte(size)})
+	return raw(http2.FrameData, 0, id, m)
+}
+
+// send sends a record, and another one with a message on 3, but for its last byte: more
+// than TLS reads beyond the record that it wants.
+func (p *partTest) send(record []byte) {
+	p.t.Helper()
+	p.wire.keeps = true
+	for _, content := range [][]byte{record, p.message(3, 16_000)} {
+		_, err := p.client.Write(content)
+		require.NoError(p.t, err)
+	}
+	p.wire.keeps = false
+	all, cut := p.wire.kept, len(p.wire.kept)-1
+	_, err := p.wire.Conn.Write(all[:cut])
+	require.NoError(p.t, err)
+	p.rest = all[cut:]
+}
+
 // What a Handler has answered does not wait for the rest of a record that has begun to
 // come.
 func TestAnswersGoOutBesideAPartOfARecord(t *testing.T) {
-	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Accept(w, r, nil)
+	p := newPartTest(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, silent)
 		if assert.NoError(t, err) {
 			assert.NoError(t, c.Handle(messageFunc(func(c *websocket.Conn, kind websocket.MessageType, p []byte) {
 				c.Write(context.Background(), kind, p)
 			})))
 		}
-	}))
-	far, err := net.Dial("tcp", s.addr)
-	require.NoError(t, err)
-	defer far.Close()
-	_, config := wstest.Certificates()
-	config.ServerName, config.NextProtos, config.DynamicRecordSizingDisabled = "localhost", []string{nextProto}, true
-	wire := &gatherer{Conn: far}
-	client := tls.Client(wire, config)
-	require.NoError(t, client.HandshakeContext(testContext(t)))
-	p := newPeer(t, client)
-	p.greet()
-	fields := connect()
-	fields[5] = "https"
-	for id := range uint32(2) {
-		p.headers(2*id+1, false, fields...)
-		p.wantStatus(2*id+1, "200", false, "")
-	}
-	message := func(id uint32, size int) {
-		m := make([]byte, 8+size)
-		copy(m, []byte{0x82, 0xfe, byte(size >> 8), byte(size)})
-		_, err := client.Write(raw(http2.FrameData, 0, id, m))
-		require.NoError(t, err)
-	}
-	wire.keeps = true
-	message(1, 200)
-	message(3, 16_000) // more than TLS reads beyond the record that it wants
-	all, cut := wire.kept, len(wire.kept)-1
-	_, err = far.Write(all[:cut])
-	require.NoError(t, err)
-	wire.keeps = false
+	})
+	p.send(p.message(1, 200))
 	d, ok := p.next("the answer").(*http2.DataFrame)
 	require.True(t, ok)
 	require.EqualValues(t, 1, d.StreamID)
-	_, err = far.Write(all[cut:])
+	_, err := p.wire.Conn.Write(p.rest)
 	require.NoError(t, err)
 	d, ok = p.next("the other one's").(*http2.DataFrame)
 	require.True(t, ok)
@@ -251,42 +279,13 @@ func TestAnswersGoOutBesideAPartOfARecord(t *testing.T) {
 
 // Nor does what the reader itself has to say, while those read who have been woken.
 func TestAcknowledgementsGoOutBesideAPartOfARecord(t *testing.T) {
-	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Accept(w, r, nil)
+	p := newPartTest(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := Accept(w, r, silent)
 		for err == nil {
 			_, _, err = c.Read(r.Context())
 		}
-	}))
-	far, err := net.Dial("tcp", s.addr)
-	require.NoError(t, err)
-	defer far.Close()
-	_, config := wstest.Certificates()
-	config.ServerName, config.NextProtos, config.DynamicRecordSizingDisabled = "localhost", []string{nextProto}, true
-	wire := &gatherer{Conn: far}
-	client := tls.Client(wire, config)
-	require.NoError(t, client.HandshakeContext(testContext(t)))
-	p := newPeer(t, client)
-	p.greet()
-	fields := connect()
-	fields[5] = "https"
-	for id := range uint32(2) {
-		p.headers(2*id+1, false, fields...)
-		p.wantStatus(2*id+1, "200", false, "")
-	}
-	message := func(id uint32, size int) []byte {
-		m := make([]byte, 8+size)
-		copy(m, []byte{0x82, 0xfe, byte(size >> 8), byte(size)})
-		return raw(http2.FrameData, 0, id, m)
-	}
-	wire.keeps = true
-	_, err = client.Write(append(message(1, 200), raw(http2.FramePing, 0, 0, make([]byte, 8))...))
-	require.NoError(t, err)
-	_, err = client.Write(message(3, 16_000)) // more than TLS reads beyond the record that it wants
-	require.NoError(t, err)
-	all, cut := wire.kept, len(wire.kept)-1
-	_, err = far.Write(all[:cut])
-	require.NoError(t, err)
-	wire.keeps = false
+	})
+	p.send(append(p.message(1, 200), raw(http2.FramePing, 0, 0, make([]byte, 8))...))
 	ping, ok := p.next("the acknowledgement").(*http2.PingFrame)
 	require.True(t, ok)
 	require.True(t, ping.IsAck())
