@@ -156,6 +156,7 @@ func TestC8GoAwayRejectsAPage(t *testing.T) {
 			if assert.NoError(t, err) {
 				var resp *http.Response
 				if resp, err = tr.RoundTrip(r); err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
 					_ = resp.Body.Close()
 				}
 			}
