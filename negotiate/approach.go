@@ -51,7 +51,7 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 	var refusing *http.Response
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
-			if ctx.Err() != nil {
+			if a.timeIsUp(ctx) {
 				break
 			}
 			continue
@@ -71,11 +71,25 @@ func (a *approach) open(ctx context.Context, avoid websocket.Bootstrap) (*websoc
 		if resp != nil {
 			refusing = resp
 		}
-		if ctx.Err() != nil || !a.goesOn(b, err) {
+		if !a.goesOn(b, err) || !a.last && a.timeIsUp(ctx) {
 			break
 		}
 	}
 	return nil, refusing, a.failed()
+}
+
+// timeIsUp reports whether ctx has ended, as the errors say then: what was tried last
+// may have failed just before.
+func (a *approach) timeIsUp(ctx context.Context) bool {
+	end := ctx.Err()
+	if end == nil {
+		return false
+	}
+	cause := context.Cause(ctx)
+	if !slices.ContainsFunc(a.attempts, func(t Attempt) bool { return errors.Is(t.Err, end) || errors.Is(t.Err, cause) }) {
+		a.note(0, time.Now(), end)
+	}
+	return true
 }
 
 func (a *approach) failed() error {

@@ -25,7 +25,7 @@ type DialError struct {
 
 // An Attempt is one bootstrap that was tried, in vain unless Err is nil.
 type Attempt struct {
-	Bootstrap websocket.Bootstrap
+	Bootstrap websocket.Bootstrap // 0 if there was none left to be tried, or no time
 
 	// Addr is the host and port that it was tried at: the URL's, or those of an
 	// alternative service that the origin announced (RFC 7838).

@@ -25,7 +25,7 @@ type scriptedHTTP3 struct {
 // An answer is that to a socket or to an ordinary request.
 type answer struct {
 	resp   *http.Response
-	err    error  // a socket's
+	err    error  // a socket's, and a request's without resp
 	before func() // called first, if not nil
 }
 
@@ -43,7 +43,13 @@ func (s *scriptedHTTP3) Dial(context.Context, string, *websocket.DialOptions) (*
 	return nil, a.resp, a.err
 }
 
-func (s *scriptedHTTP3) RoundTrip(*http.Request) (*http.Response, error) { return s.next().resp, nil }
+func (s *scriptedHTTP3) RoundTrip(*http.Request) (*http.Response, error) {
+	a := s.next()
+	if a.resp == nil {
+		return nil, a.err
+	}
+	return a.resp, nil
+}
 
 func (s *scriptedHTTP3) Connect(ctx context.Context, _ string) (bool, error) {
 	if s.connect == nil {
@@ -221,4 +227,34 @@ func TestHTTP3IsConnectedJustBehindTCP(t *testing.T) {
 	assert.EqualError(t, attempts[0].Err, "TCP was faster")
 	require.Len(t, fallbacks, 1)
 	assert.Equal(t, attempts[0].Err, fallbacks[0].Err)
+}
+
+// A Dial or a request whose time is up between two attempts says so, beside what failed.
+func TestTimeIsUpBetweenTwoAttempts(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := start(t, &negotiate.Server{Handler: handler(t)}, true)
+	dial := func(ctx context.Context, d *negotiate.Dialer) error {
+		_, _, err := d.Dial(ctx, "wss://"+s.addr+"/ws", nil)
+		failed, ok := errors.AsType[*negotiate.DialError](err)
+		require.True(t, ok)
+		require.Len(t, failed.Attempts, 2)
+		assert.ErrorIs(t, failed.Attempts[0].Err, websocket.ErrNotSupported)
+		assert.Equal(t, negotiate.Attempt{Addr: s.addr, Duration: failed.Attempts[1].Duration, Err: context.Canceled}, failed.Attempts[1])
+		return err
+	}
+	request := func(ctx context.Context, d *negotiate.Dialer) error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.addr+"/", nil)
+		require.NoError(t, err)
+		_, err = d.RoundTrip(r)
+		return err
+	}
+	for name, use := range map[string]func(context.Context, *negotiate.Dialer) error{"Dial": dial, "RoundTrip": request} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			h3 := &scriptedHTTP3{answers: []answer{{err: websocket.ErrNotSupported, before: cancel}}}
+			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+			defer d.Close()
+			assert.ErrorIs(t, use(ctx, d), context.Canceled)
+		})
+	}
 }

@@ -41,7 +41,7 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 	order := a.order()
 	for i, b := range order {
 		if !a.begin(ctx, b, order[i+1:]) {
-			if ctx.Err() != nil {
+			if a.timeIsUp(ctx) {
 				break
 			}
 			continue
@@ -60,7 +60,7 @@ func (d *Dialer) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = errMisdirected
 		}
 		a.note(b, start, err)
-		if ctx.Err() != nil || !a.goesOn(b, err) || !unsent(err) {
+		if !a.goesOn(b, err) || !unsent(err) || !a.last && a.timeIsUp(ctx) {
 			break
 		}
 		if body.begun.Load() {
