@@ -123,6 +123,15 @@ func TestH2_23StalledStreamsThatStarveNobodyMayWait(t *testing.T) {
 	})
 }
 
+// holdsNothing asserts that no byte waits for a handler.
+func (p *peer) holdsNothing() {
+	p.t.Helper()
+	p.ours.mu.Lock()
+	assert.Empty(p.t, p.ours.leftovers)
+	p.ours.mu.Unlock()
+	assert.Zero(p.t, p.ours.buffered.Load())
+}
+
 // Bytes of streams that the peer has reset wait for their handlers, too.
 func TestH2_23StreamsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -147,10 +156,7 @@ func TestH2_23StreamsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
 		assert.Equal(t, 1000, u.upload(201, 1000), "it is served")
 		close(release)
 		synctest.Wait()
-		p.ours.mu.Lock()
-		assert.Empty(t, p.ours.leftovers)
-		p.ours.mu.Unlock()
-		assert.Zero(t, p.ours.buffered.Load())
+		p.holdsNothing()
 		p.hangUp()
 	})
 }
@@ -188,10 +194,7 @@ func TestH2_23SocketsThatWereResetDoNotHoldTheBuffer(t *testing.T) {
 		assert.Equal(t, 1000, u.upload(201, 1000), "it is served")
 		close(release)
 		synctest.Wait()
-		p.ours.mu.Lock()
-		assert.Empty(t, p.ours.leftovers)
-		p.ours.mu.Unlock()
-		assert.Zero(t, p.ours.buffered.Load())
+		p.holdsNothing()
 		p.hangUp()
 	})
 }

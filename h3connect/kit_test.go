@@ -368,7 +368,7 @@ func (s *rawServer) accept(frames ...[]byte) *rawPeer {
 	return p
 }
 
-// sockets is the SETTINGS frame of a server that takes extended CONNECT.
+// socketSettings is the SETTINGS frame of a server that takes extended CONNECT.
 func socketSettings() []byte { return settingsFrame(settingEnableConnectProtocol, 1) }
 
 // acceptStream accepts a request stream and reads the request's fields.
@@ -401,7 +401,7 @@ type dialResult struct {
 	err  error
 }
 
-// dialing dials in the background.
+// goDial dials in the background.
 func goDial(ctx context.Context, tr *Transport, addr string, o *websocket.DialOptions) <-chan dialResult {
 	c := make(chan dialResult, 1)
 	go func() {

@@ -274,14 +274,22 @@ func TestC8GoAwayEndsTheWaitForAStream(t *testing.T) {
 		failed := make(chan error, 1)
 		go func() { failed <- begin(tr, s.addr) }()
 		old := s.accept(socketSettings())
-		for len(tr.connections()) == 0 {
+		inUse := func() bool {
+			list := tr.connections()
+			if len(list) == 0 {
+				return false
+			}
+			list[0].mu.Lock()
+			defer list[0].mu.Unlock()
+			return list[0].sockets+list[0].requests == 1
+		}
+		for !inUse() {
 			runtime.Gosched()
 		}
 		<-tr.connections()[0].settled
 		_, err := old.control.Write(goAwayFrame(0))
 		require.NoError(t, err)
-		_, err = s.ln.Accept(soon(t))
-		require.NoError(t, err, "another connection")
+		s.accept() // another connection
 		require.NoError(t, tr.Close())
 		require.Error(t, <-failed)
 	}

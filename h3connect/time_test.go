@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -72,43 +73,46 @@ func TestH3_16IdleTimeout(t *testing.T) {
 	})
 }
 
+// serveRaw serves the first connection to serverHost by hand, until stop. A server
+// that follows with the same key resets the connections that it does not know.
+func serveRaw(t *testing.T, n *network, key *quic.StatelessResetKey, serve func(p *rawPeer)) (stop func()) {
+	server, _ := wstest.Certificates()
+	server.NextProtos = []string{http3.NextProtoH3}
+	h := n.host(serverHost)
+	tr := &quic.Transport{Conn: h, StatelessResetKey: key}
+	ln, err := tr.Listen(server, nil)
+	require.NoError(t, err)
+	go func() {
+		qc, err := ln.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		p := &rawPeer{t: t, qc: qc}
+		p.openControl(socketSettings())
+		serve(p)
+	}()
+	return func() {
+		assert.NoError(t, tr.Close())
+		assert.NoError(t, h.Close())
+	}
+}
+
 // TestH3_16StatelessReset: the server has forgotten the connection.
 func TestH3_16StatelessReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
-		server, _ := wstest.Certificates()
-		server.NextProtos = []string{http3.NextProtoH3}
-		key := &quic.StatelessResetKey{1}
-		h := n.host(serverHost)
-		tr := &quic.Transport{Conn: h, StatelessResetKey: key}
-		ln, err := tr.Listen(server, nil)
-		require.NoError(t, err)
-		go func() {
-			qc, err := ln.Accept(context.Background())
-			if err != nil {
-				return
-			}
-			p := &rawPeer{t: t, qc: qc}
-			p.openControl(socketSettings())
+		var key quic.StatelessResetKey
+		stop := serveRaw(t, n, &key, func(p *rawPeer) {
 			str, _ := p.acceptStream()
 			str.send(headersFrame(":status: 200"))
-		}()
+		})
 		c := bubbleDial(t, bubbleTransport(t, n), nil)
 		synctest.Wait()
-		require.NoError(t, tr.Close())
-		require.NoError(t, h.Close())
+		stop()
 
-		again := n.host(serverHost)
-		tr = &quic.Transport{Conn: again, StatelessResetKey: key}
-		ln, err = tr.Listen(server, nil)
-		require.NoError(t, err)
-		defer func() {
-			require.NoError(t, ln.Close())
-			require.NoError(t, tr.Close())
-			require.NoError(t, again.Close())
-		}()
+		defer serveRaw(t, n, &key, nil)()
 		require.NoError(t, c.Write(context.Background(), websocket.MessageText, bytes.Repeat([]byte("x"), 200)))
-		_, _, err = c.Read(context.Background())
+		_, _, err := c.Read(context.Background())
 		cause := want1006(t, err)
 		_, ok := errors.AsType[*quic.StatelessResetError](cause)
 		require.True(t, ok, "%v", cause)
@@ -121,46 +125,26 @@ func TestForgottenRequest(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork()
-				server, _ := wstest.Certificates()
-				server.NextProtos = []string{http3.NextProtoH3}
-				key := &quic.StatelessResetKey{1}
+				var key quic.StatelessResetKey
 				seen := make(chan struct{}, 2)
-				start := func(answers bool) (stop func()) {
-					h := n.host(serverHost)
-					tr := &quic.Transport{Conn: h, StatelessResetKey: key}
-					ln, err := tr.Listen(server, nil)
-					require.NoError(t, err)
-					go func() {
-						qc, err := ln.Accept(context.Background())
-						if err != nil {
-							return
-						}
-						p := &rawPeer{t: t, qc: qc}
-						p.openControl(socketSettings())
-						for {
-							qs, err := qc.AcceptStream(context.Background())
-							if err != nil {
-								return
-							}
-							seen <- struct{}{}
-							if answers {
-								(&rawStream{Stream: qs, t: t}).send(headersFrame(":status: 204"))
-								assert.NoError(t, qs.Close())
-							}
-						}
-					}()
-					return func() {
-						assert.NoError(t, tr.Close())
-						assert.NoError(t, h.Close())
-					}
-				}
-				stop := start(false)
+				stop := serveRaw(t, n, &key, func(p *rawPeer) {
+					p.acceptStream()
+					seen <- struct{}{}
+				})
 				tr := bubbleTransport(t, n)
 				done := make(chan error, 1)
 				go func() { done <- page(tr, method) }()
 				<-seen
 				stop()
-				defer start(true)()
+				defer serveRaw(t, n, &key, func(p *rawPeer) {
+					str, err := p.qc.AcceptStream(context.Background())
+					if err != nil {
+						return // nothing is asked again
+					}
+					seen <- struct{}{}
+					(&rawStream{Stream: str, t: t}).send(headersFrame(":status: 204"))
+					assert.NoError(t, str.Close())
+				})()
 				synctest.Wait()
 				str, err := tr.connections()[0].qc.OpenUniStream()
 				require.NoError(t, err)
@@ -305,6 +289,7 @@ func TestIdleConnectionClosedByTheServer(t *testing.T) {
 				time.Sleep(10*time.Second - n.latency)
 				require.NoError(t, qc.Context().Err())
 				err := use(tr, name)
+				synctest.Wait() // streams learn of the end before the connection's context does
 				require.Error(t, qc.Context().Err())
 				if name == http.MethodPost {
 					require.Error(t, err, "the server may have acted upon it")
@@ -326,7 +311,8 @@ func page(tr *Transport, method string) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return errors.Join(err, resp.Body.Close())
 }
 
 func newBubbleRequest(t testing.TB) *http.Request {
