@@ -252,7 +252,12 @@ func TestTimeIsUpBetweenTwoAttempts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			h3 := &scriptedHTTP3{answers: []answer{{err: websocket.ErrNotSupported, before: cancel}}}
-			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+			d := &negotiate.Dialer{
+				TLSClientConfig: s.client, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3),
+				Observer: &negotiate.Observer{FellBack: func(_ context.Context, f negotiate.Fallback) {
+					assert.Fail(t, "there was no other bootstrap", "%+v", f)
+				}},
+			}
 			defer d.Close()
 			assert.ErrorIs(t, use(ctx, d), context.Canceled)
 		})

@@ -146,7 +146,7 @@ func (o *Observer) dialled(ctx context.Context, attempts []Attempt) {
 		if o.Refused != nil && errors.As(a.Err, &refused) && refused.Remote {
 			o.Refused(ctx, Refusal{Bootstrap: a.Bootstrap, Client: true, Err: refused})
 		}
-		if i > 0 && o.FellBack != nil && attempts[i-1].Bootstrap != a.Bootstrap {
+		if i > 0 && o.FellBack != nil && a.Bootstrap != 0 && attempts[i-1].Bootstrap != a.Bootstrap {
 			o.FellBack(ctx, Fallback{From: attempts[i-1].Bootstrap, To: a.Bootstrap, Err: attempts[i-1].Err})
 		}
 	}
