@@ -411,6 +411,27 @@ func TestConcurrentDialsShareOneConnection(t *testing.T) {
 	require.Equal(t, 1, conns.count())
 }
 
+// A connection of a socket's own that is open just when the Dial is given up is of no
+// use to anybody.
+func TestConnectionApartThatNobodyTakesEnds(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	tr := newTransport(t)
+	ctx := altsvc.WithApart(soon(t))
+	tr.mu.Lock()
+	o := &origin{at: place{s.addr, altsvc.ApartOf(ctx)}}
+	tr.origins = map[place]*origin{o.at: o}
+	o.dialing = tr.startDialing(ctx, o, tr.TLSClientConfig)
+	d := o.dialing
+	d.waiting++
+	tr.mu.Unlock()
+	p := s.accept(socketSettings())
+	<-d.done
+	require.NoError(t, d.err)
+	tr.leave(o, d)
+	require.Equal(t, http3.ErrCodeNoError, p.closed())
+}
+
 // TestT36StreamLimit: more sockets than a connection may have streams.
 func TestT36StreamLimit(t *testing.T) {
 	wstest.NoLeaks(t)

@@ -215,6 +215,9 @@ func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 		sent := watchRequest(next)
 		resp, err := c.roundTrip(sent)
 		if err == nil {
+			if !sent.left.Load() && next.Body != nil {
+				_ = next.Body.Close() // the server did not want all of the fields, and http3 leaves it
+			}
 			c.heed(resp)
 			resp.Request = r
 			return resp, nil
@@ -270,7 +273,7 @@ func (t *Transport) acquire(ctx context.Context, addr string, tlsConf *tls.Confi
 		select {
 		case <-d.done:
 		case <-ctx.Done():
-			t.leave(d)
+			t.leave(o, d)
 			return nil, fmt.Errorf("dialling: %w", context.Cause(ctx))
 		}
 		if d.err != nil {
@@ -338,16 +341,18 @@ func (t *Transport) startDialing(ctx context.Context, o *origin, tlsConf *tls.Co
 	return d
 }
 
-// leave is called by somebody who waits no longer.
-func (t *Transport) leave(d *dialing) {
+// leave is called by somebody who waits no longer. A connection that is open at that
+// very moment is for others, unless it is one apart.
+func (t *Transport) leave(o *origin, d *dialing) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d.waiting--
 	if d.waiting == 0 {
-		for _, o := range t.origins {
-			if o.dialing == d {
-				o.dialing = nil // the next one starts anew
-			}
+		if o.dialing == d {
+			o.dialing = nil // the next one starts anew
+		}
+		if d.conn != nil && o.at.apart != nil {
+			d.conn.endAfterUse()
 		}
 		d.cancel()
 	}

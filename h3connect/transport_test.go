@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/wstest"
@@ -195,6 +197,42 @@ func TestRefusalOfAHalfSentRequest(t *testing.T) {
 				require.Equal(t, c.status, r.resp.StatusCode)
 			}
 		})
+	}
+}
+
+// The content of an ordinary request is closed, too, of which the server did not want to
+// read so much as the fields.
+func TestContentBehindAHalfSentRequestIsClosed(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, &quic.Config{InitialStreamReceiveWindow: 2000, MaxStreamReceiveWindow: 2000})
+	tr := newTransport(t)
+	r := newRequest(t, "https://"+s.addr)
+	closed := make(chan struct{})
+	r.Method, r.Body = http.MethodPost, closer(sync.OnceFunc(func() { close(closed) }))
+	r.Header.Set("X-Big", strings.Repeat("x", 12<<10))
+	status := make(chan int, 1)
+	go func() {
+		resp, err := tr.RoundTrip(r)
+		if !assert.NoError(t, err) {
+			status <- 0
+			return
+		}
+		status <- resp.StatusCode
+		assert.NoError(t, resp.Body.Close())
+	}()
+	qs, err := s.accept(socketSettings()).qc.AcceptStream(soon(t))
+	require.NoError(t, err)
+	str := &rawStream{t: t, Stream: qs}
+	_, err = io.ReadFull(qs, make([]byte, 100))
+	require.NoError(t, err)
+	str.send(headersFrame(":status: 431"))
+	require.NoError(t, qs.Close())
+	qs.CancelRead(quic.StreamErrorCode(http3.ErrCodeNoError))
+	require.Equal(t, 431, <-status)
+	select {
+	case <-closed:
+	case <-soon(t).Done():
+		require.Fail(t, "the content is open")
 	}
 }
 
