@@ -44,6 +44,7 @@ type clientConn struct {
 	requests int
 	waiting  int  // requests that have no stream yet
 	full     bool // the server allows no further stream for now
+	retired  bool // closed by us, because nothing used it
 	timer    *time.Timer
 	opening  map[quic.StreamID]context.CancelCauseFunc   // handshakes in progress
 	streams  int64                                       // that have been opened, at least
@@ -234,6 +235,7 @@ func (c *clientConn) retire() {
 	c.mu.Lock()
 	unused := c.sockets+c.requests == 0
 	if unused {
+		c.retired = c.retired || c.gone.Err() == nil && c.qc.Context().Err() == nil
 		c.goAway()
 	}
 	c.mu.Unlock()
@@ -242,8 +244,14 @@ func (c *clientConn) retire() {
 	}
 }
 
-// ended returns why the connection takes nothing new for good, nil if it may.
+// ended returns why the connection takes nothing new for good, nil if it may, or if
+// it was we who closed it because nothing used it.
 func (c *clientConn) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.retired {
+		return nil
+	}
 	if c.qc.Context().Err() != nil {
 		return context.Cause(c.qc.Context())
 	}

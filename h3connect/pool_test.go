@@ -411,6 +411,47 @@ func TestConcurrentDialsShareOneConnection(t *testing.T) {
 	require.Equal(t, 1, conns.count())
 }
 
+// A connection that CloseIdleConnections finds just when it is open, and before those
+// who have waited for it can use it, does not make them fail.
+func TestCloseIdleConnectionsBesideADial(t *testing.T) {
+	wstest.NoLeaks(t)
+	addr := serve(t, new(Server), site)
+	tr := newTransport(t)
+	require.NoError(t, dial(t, tr, addr, nil).Close(soon(t), websocket.StatusNormalClosure, ""))
+	idle := tr.connections()[0]
+	tr.mu.Lock()
+	o := tr.origins[place{addr: addr}]
+	o.conns = nil
+	d := &dialing{cancel: func() {}, done: make(chan struct{}), conn: idle}
+	o.dialing = d
+	tr.mu.Unlock()
+	acquired := make(chan error, 1)
+	go func() {
+		c, err := tr.acquire(soon(t), addr, tr.TLSClientConfig, forRequest, nil)
+		if err == nil {
+			c.release(forRequest)
+		}
+		acquired <- err
+	}()
+	waits := func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return d.waiting == 1
+	}
+	for !waits() {
+		runtime.Gosched()
+	}
+	for idle.gone.Err() == nil { // the socket may take a moment to be released
+		idle.retire()
+		runtime.Gosched()
+	}
+	tr.mu.Lock()
+	o.dialing = nil
+	close(d.done)
+	tr.mu.Unlock()
+	require.NoError(t, <-acquired)
+}
+
 // A connection of a socket's own that is open just when the Dial is given up is of no
 // use to anybody.
 func TestConnectionApartThatNobodyTakesEnds(t *testing.T) {

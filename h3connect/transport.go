@@ -282,9 +282,9 @@ func (t *Transport) acquire(ctx context.Context, addr string, tlsConf *tls.Confi
 		if d.conn.reserve(u) {
 			return d.conn, nil
 		}
-		// Another turn if others have filled the new connection already. But a
-		// server that ends connections as soon as they are open would do so for
-		// as long as ctx allows.
+		// Another turn if others have filled the new connection already, or
+		// CloseIdleConnections was quicker. But a server that ends connections
+		// as soon as they are open would do so for as long as ctx allows.
 		if err := d.conn.ended(); err != nil {
 			return nil, neverSent(err)
 		}
