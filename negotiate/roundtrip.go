@@ -138,7 +138,7 @@ func closeBody(req *http.Request) {
 
 // A heldBody is a request's body that survives an attempt by an HTTP version
 // that the server does not have: such an attempt closes the body unread. After
-// pass it is closed as usual.
+// pass it is closed as usual, but once.
 type heldBody struct {
 	io.ReadCloser
 	begun atomic.Bool // it has been read from
@@ -163,8 +163,9 @@ func (b *heldBody) Read(p []byte) (int, error) {
 func (b *heldBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := b.closed
 	b.closed = true
-	if b.passed {
+	if b.passed && !before {
 		return b.ReadCloser.Close()
 	}
 	return nil

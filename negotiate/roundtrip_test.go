@@ -87,3 +87,34 @@ func (c *countedContent) Close() error {
 	}
 	return nil
 }
+
+// A lateHTTP3 fails, and leaves the content of its request to somebody else.
+type lateHTTP3 struct {
+	scriptedHTTP3
+	content io.Closer
+}
+
+func (l *lateHTTP3) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.content = r.Body
+	return nil, io.ErrUnexpectedEOF
+}
+
+type closedContent struct {
+	io.Reader
+	times int
+}
+
+func (c *closedContent) Close() error { c.times++; return nil }
+
+// A request's content is closed once, also if what has failed closes it only then.
+func TestContentIsClosedOnce(t *testing.T) {
+	h3, content := new(lateHTTP3), new(closedContent)
+	d := &negotiate.Dialer{HTTP3: h3, Policy: negotiate.Only(websocket.HTTP3)}
+	defer d.Close()
+	req, err := http.NewRequest(http.MethodPost, "https://server.example/", content)
+	require.NoError(t, err)
+	_, err = d.RoundTrip(req)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.NoError(t, h3.content.Close())
+	assert.Equal(t, 1, content.times)
+}
