@@ -53,11 +53,12 @@ type Conn struct {
 	net.Conn
 
 	mu      sync.Mutex
-	holding bool   // between Hold and Release
-	leaving bool   // what was held is being written
-	held    []byte // nil while there is nothing
-	aside   []byte // what has come while leaving: a few bytes, but for a peer that wants more
-	err     error  // of writing what was held, of which crypto/tls has not been told
+	holding bool          // between Hold and Release
+	leaving bool          // what was held is being written
+	left    chan struct{} // closed when leaving ends; nil: nobody waits
+	held    []byte        // nil while there is nothing
+	aside   []byte        // what has come while leaving: a few bytes, but for a peer that wants more
+	err     error         // of writing what was held, of which crypto/tls has not been told
 }
 
 // New returns a Conn on top of c.
@@ -129,13 +130,28 @@ func (b *Conn) Hold() {
 	b.mu.Unlock()
 }
 
-// Release writes what is held.
+// Release writes what is held, or waits until a Write of crypto/tls's own has: an answer
+// that came behind the last record.
 func (b *Conn) Release() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holding = false
+	for b.leaving {
+		b.awaitLeft()
+	}
 	b.leave()
 	return b.err
+}
+
+// awaitLeft waits until leaving has ended. b.mu is held; it is released while waiting.
+func (b *Conn) awaitLeft() {
+	if b.left == nil {
+		b.left = make(chan struct{})
+	}
+	left := b.left
+	b.mu.Unlock()
+	<-left
+	b.mu.Lock()
 }
 
 // Write is crypto/tls's, one call at a time. One may come while Release is at work, since
@@ -209,6 +225,10 @@ func (b *Conn) leave() {
 		b.put(p)
 	}
 	b.aside, b.leaving = nil, false
+	if b.left != nil {
+		close(b.left)
+		b.left = nil
+	}
 }
 
 // put writes p. b.mu is held; it is released while writing.

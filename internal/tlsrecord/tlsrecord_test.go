@@ -169,6 +169,62 @@ func TestWhatComesMeanwhileKeepsItsPlace(t *testing.T) {
 	})
 }
 
+// A slow is a connection that takes a write when open is closed.
+type slow struct {
+	net.Conn
+	open chan struct{}
+
+	mu    sync.Mutex
+	taken []byte
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	<-s.open
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = append(s.taken, p...)
+	return len(p), nil
+}
+
+// TestReleaseBehindAnAnswer: between the last record of a write and Release crypto/tls
+// answers to what it reads, for which what is held has to leave.
+func TestReleaseBehindAnAnswer(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		held   int
+		answer []byte
+	}{
+		{"more than is held at most", together - 1, []byte{23, 'x'}},
+		{"a handshake", 100, []byte{22, 'x'}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				peer := &slow{open: make(chan struct{})}
+				c := New(peer)
+				c.Hold()
+				p := bytes.Repeat([]byte("0123456789abcdef"), together/16)[:tc.held]
+				_, err := c.Write(p)
+				require.NoError(t, err)
+				wrote, released := make(chan error, 1), make(chan error, 1)
+				go func() {
+					_, err := c.Write(tc.answer)
+					wrote <- err
+				}()
+				synctest.Wait()
+				go func() { released <- c.Release() }()
+				synctest.Wait()
+				assert.Empty(t, released, "nothing has been taken")
+				close(peer.open)
+				require.NoError(t, <-wrote)
+				require.NoError(t, <-released)
+				assert.True(t, bytes.Equal(append(p, tc.answer...), peer.taken), "once, and in its order")
+				assert.Nil(t, c.held)
+				assert.Zero(t, borrowed.Load())
+			})
+		})
+	}
+}
+
 // TestAHandshakeIsNotHeld: whoever writes it, in TLS 1.2 once more, waits for its answer
 // before Release is called.
 func TestAHandshakeIsNotHeld(t *testing.T) {
