@@ -88,8 +88,12 @@ func (c *conn) end(cause *ConnError) {
 	}
 	close(c.done)
 	c.role.ended()
-	// Closing a TLS connection writes an alert, which may block.
-	go c.nc.Close()
+	// Closing a TLS connection writes an alert, for which crypto/tls waits 5 s at most; and
+	// first, without a bound, for what it writes by itself, as an answer to what it reads.
+	go func() {
+		c.nc.SetWriteDeadline(longAgo)
+		c.nc.Close()
+	}()
 }
 
 // failStreams ends every stream, with err. Streams that the peer has said it

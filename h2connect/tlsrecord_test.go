@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -45,6 +47,60 @@ func TestTheRecordsOfABatchLeaveTogether(t *testing.T) {
 	c.mu.Unlock()
 	require.Len(t, wire.sizes, 1)
 	assert.Greater(t, wire.sizes[0], batch)
+}
+
+// A deafWire is a connection whose peer takes nothing for as long as it may be waited.
+type deafWire struct {
+	net.Conn
+	writing chan struct{} // gets something when a write begins
+	closed  chan struct{}
+}
+
+func (w *deafWire) Write(p []byte) (int, error) {
+	w.writing <- struct{}{}
+	return w.Conn.Write(p)
+}
+
+func (w *deafWire) SetWriteDeadline(time.Time) error { return w.Conn.SetWriteDeadline(longAgo) }
+
+func (w *deafWire) Close() error {
+	close(w.closed)
+	return w.Conn.Close()
+}
+
+// TestEndDoesNotWaitForWhatTLSAnswers: to a record that is none, for instance, with a lock
+// that closing takes as well.
+func TestEndDoesNotWaitForWhatTLSAnswers(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	config, client := wstest.Certificates()
+	client.ServerName = "localhost"
+	wire := &deafWire{Conn: near, writing: make(chan struct{}, 100), closed: make(chan struct{})}
+	ours, theirs := tls.Server(wire, config), tls.Client(far, client)
+	done := make(chan error)
+	go func() { // ends with the connection
+		done <- theirs.Handshake()
+		_, err := far.Write([]byte{23, 3, 3, 0, 1, 0})
+		done <- err
+	}()
+	require.NoError(t, ours.Handshake())
+	require.NoError(t, <-done)
+	for len(wire.writing) > 0 {
+		<-wire.writing
+	}
+	go ours.Read(make([]byte, 1)) // ends with the connection
+	require.NoError(t, <-done)
+	<-wire.writing
+	c := newServerConn(&server{srv: new(http.Server), limits: Limits{}.withDefaults()}, ours, nil).c
+	c.mu.Lock()
+	c.end(&ConnError{Err: net.ErrClosed})
+	c.mu.Unlock()
+	select {
+	case <-wire.closed:
+	case <-testContext(t).Done():
+		near.Close()
+		t.Fatal("it has not been closed")
+	}
 }
 
 func TestWhatATransportOpensGathersRecords(t *testing.T) {
