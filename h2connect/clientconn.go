@@ -82,14 +82,6 @@ func (cc *ClientConn) limit() int {
 // room returns how many more streams may be opened now. c.mu is held.
 func (cc *ClientConn) room() int { return cc.limit() - cc.c.slots - cc.reserved }
 
-// allowsNone reports whether the server allows no streams at all, which it should do
-// "for short durations" only (RFC 9113 §5.1.2): a further connection would be of no use.
-func (cc *ClientConn) allowsNone() bool {
-	cc.c.mu.Lock()
-	defer cc.c.mu.Unlock()
-	return cc.usable() == nil && cc.limit() == 0
-}
-
 // CanTakeNewRequest reports whether a request or a socket could be opened now:
 // the connection lives, neither side has said that it goes away, and the
 // server's limit of streams is not reached.
@@ -154,6 +146,9 @@ func (cc *ClientConn) slotsChanged() {
 		cc.waiting = 0
 		close(cc.changed)
 		cc.changed = make(chan struct{})
+	}
+	if cc.t != nil {
+		cc.t.bell.ring()
 	}
 	if cc.onChange != nil {
 		cc.onChange()

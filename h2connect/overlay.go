@@ -168,7 +168,8 @@ func (o *overlay) connect(ctx context.Context, u *url.URL) (*ClientConn, error) 
 // RoundTrip implements http.RoundTripper: t1 asks for every https request
 // whether a pooled connection can take it.
 func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
-	cc, err := o.t2.reserved(req.Context(), keyOf(req.URL))
+	key := keyOf(req.URL)
+	cc, err := o.t2.reserved(req.Context(), key)
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -177,7 +178,7 @@ func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, http.ErrSkipAltProtocol
 	}
 	traceGetConn(req.Context(), req.URL)
-	resp, elsewhere, err := cc.roundTripAgain(req)
+	resp, elsewhere, err := o.t2.roundTripAgain(cc, key, req)
 	if elsewhere {
 		return nil, http.ErrSkipAltProtocol
 	}
@@ -185,24 +186,30 @@ func (o *overlay) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // roundTripAgain is roundTrip for t1, which sends a request again on a connection
-// that it opens, without end. So what is refused on a connection that takes more is
-// sent again here, and has a limit; elsewhere says that t1 may do so, for this
-// connection takes no more now. The caller has reserved the stream.
-func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, elsewhere bool, err error) {
+// that it opens, without end. So what is refused where there are connections that take
+// more is sent again here, and has a limit; elsewhere says that t1 may do so, for none
+// takes more now. The caller has reserved a stream of cc, one of key's connections.
+func (t *Transport) roundTripAgain(cc *ClientConn, key string, req *http.Request) (resp *http.Response, elsewhere bool, err error) {
 	theirs := req
 	for try := 1; ; try++ {
+		if try > 1 {
+			cc.WaitForSettings(req.Context()) // as in Transport.RoundTrip
+		}
 		resp, begun, err := cc.roundTrip(req)
 		if err == nil {
 			return resp, false, nil
 		}
+		if errors.Is(err, errLowered) {
+			try = max(try-1, 1)
+		}
 		may := mayTryAgain(req, begun, err) && try < maxTries
-		elsewhere := false
 		if may {
 			var failed error
-			if elsewhere, failed = cc.reserveOrNot(req.Context()); failed != nil {
+			if cc, failed = t.reserved(req.Context(), key); failed != nil {
 				may, err = false, failed
 			}
 		}
+		elsewhere := may && cc == nil
 		if !may || elsewhere {
 			if !begun && (!elsewhere || req != theirs) {
 				closeBody(req)
@@ -214,19 +221,6 @@ func (cc *ClientConn) roundTripAgain(req *http.Request) (resp *http.Response, el
 			return nil, false, err
 		}
 	}
-}
-
-// reserveOrNot promises a stream to a request of t1's, which is to open another
-// connection if there is none. Where that is not wanted, or of no use, it waits for one.
-func (cc *ClientConn) reserveOrNot(ctx context.Context) (elsewhere bool, err error) {
-	if !cc.t.rules().strict && !cc.allowsNone() {
-		return !cc.tryReserve(), nil
-	}
-	err = cc.reserve(ctx)
-	if err != nil && retryable(err) {
-		return true, nil
-	}
-	return false, err
 }
 
 // mayTryAgain reports whether a request that failed with err may be sent again: the
@@ -247,12 +241,12 @@ func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 	for _, cc := range o.t2.conns[key] {
 		if cc.CanTakeNewRequest() {
 			go nc.Close() // which may write an alert
-			return overlayConn{cc}
+			return overlayConn{o.t2, key}
 		}
 	}
-	if cc := o.t2.awaited(key); cc != nil {
+	if o.t2.waits(key) {
 		go nc.Close()
-		return overlayConn{cc}
+		return overlayConn{o.t2, key}
 	}
 	cc, err := o.t2.NewClientConn(nc)
 	if err != nil {
@@ -260,7 +254,7 @@ func (o *overlay) negotiated(key string, nc net.Conn) http.RoundTripper {
 		return failedConn{err}
 	}
 	o.t2.add(key, cc)
-	return overlayConn{cc}
+	return overlayConn{o.t2, key}
 }
 
 // negotiatedCleartext is negotiated for a connection without TLS, which t1 hands
@@ -306,21 +300,25 @@ func (o *overlay) connectingOf(nc net.Conn) *connecting {
 	return nil
 }
 
-// An overlayConn is one connection as http.Transport sees it.
-type overlayConn struct{ cc *ClientConn }
+// An overlayConn is what http.Transport has for a connection: all that t has to a
+// server.
+type overlayConn struct {
+	t   *Transport
+	key string
+}
 
-// RoundTrip implements http.RoundTripper. The error for a connection that takes
-// no more requests makes t1 open another.
+// RoundTrip implements http.RoundTripper. The error for connections that take no more
+// requests makes t1 open another.
 func (oc overlayConn) RoundTrip(req *http.Request) (*http.Response, error) {
-	elsewhere, err := oc.cc.reserveOrNot(req.Context())
+	cc, err := oc.t.reserved(req.Context(), oc.key)
 	switch {
 	case err != nil:
 		closeBody(req)
 		return nil, err
-	case elsewhere:
+	case cc == nil:
 		return nil, noCachedConn{}
 	}
-	resp, elsewhere, err := oc.cc.roundTripAgain(req)
+	resp, elsewhere, err := oc.t.roundTripAgain(cc, oc.key, req)
 	if elsewhere {
 		return nil, noCachedConn{}
 	}

@@ -491,15 +491,18 @@ func refusers(t *testing.T, refusals int) (t1 *http.Transport, t2 *Transport, di
 }
 
 // limitedDial connects to servers that allow so many streams, one number after the
-// other. What is sent to them arrives late, and the first number is said then, each
-// other one a second later. Streams beyond it are refused, the others are answered
-// after a second.
-func limitedDial(t *testing.T, late time.Duration, limits ...uint32) (dial dialFunc, dials *atomic.Int32) {
+// other: the first server those of the first list, and so on, and all others those of
+// the last one. What is sent to them arrives late, and the first number is said then,
+// each other one a second later. Streams beyond it are refused, the others are answered
+// after so long.
+func limitedDial(t *testing.T, late, answer time.Duration, servers ...[]uint32) (dial dialFunc, dials *atomic.Int32) {
 	dials = new(atomic.Int32)
 	return func(context.Context, string, string) (net.Conn, error) {
-		if dials.Add(1) > 300 {
+		dial := int(dials.Add(1))
+		if dial > 300 {
 			return nil, errors.New("too many connections")
 		}
+		limits := servers[min(dial, len(servers))-1]
 		client, server := wstest.Pipe(wstest.PipeOptions{})
 		p := newPeer(t, server.NetConn())
 		var mu sync.Mutex
@@ -530,7 +533,7 @@ func limitedDial(t *testing.T, late time.Duration, limits ...uint32) (dial dialF
 					p.fr.WriteRSTStream(id, http2.ErrCodeRefusedStream)
 				} else {
 					open++
-					time.AfterFunc(time.Second, func() {
+					time.AfterFunc(answer, func() {
 						mu.Lock()
 						defer mu.Unlock()
 						open--
@@ -544,49 +547,83 @@ func limitedDial(t *testing.T, late time.Duration, limits ...uint32) (dial dialF
 	}, dials
 }
 
-// limited has requests start together at servers of limitedDial's, by both ways to use
-// the client, and returns how many connections it took at most.
-func limited(t *testing.T, requests int, late time.Duration, limits ...uint32) (most int32) {
-	for _, over := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			dial, dials := limitedDial(t, late, limits...)
-			tr := &Transport{AllowHTTP: true, DialContext: dial}
-			rt := http.RoundTripper(tr)
-			if over {
-				rt, tr = overTransport(t, func(t1 *http.Transport) {
-					t1.Protocols = new(http.Protocols)
-					t1.Protocols.SetUnencryptedHTTP2(true)
-					t1.DialContext = dial
-				})
-			}
-			var all sync.WaitGroup
-			for range requests {
-				all.Go(func() {
-					resp, err := rt.RoundTrip(getRequest(t.Context()))
-					if assert.NoError(t, err, "over an http.Transport: %v", over) {
-						resp.Body.Close()
-					}
-				})
-			}
-			all.Wait()
-			most = max(most, dials.Load())
-			closeTransport(tr)
-		})
-	}
-	return most
+// limited has requests start together, or one a second after the other, at servers of
+// limitedDial's, by one of both ways to use the client, and returns how many connections
+// it took and how long until all had been answered.
+func limited(t *testing.T, over bool, requests int, apart, late, answer time.Duration, servers ...[]uint32) (dials int, took time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, dialled := limitedDial(t, late, answer, servers...)
+		tr := &Transport{AllowHTTP: true, DialContext: dial}
+		rt := http.RoundTripper(tr)
+		if over {
+			rt, tr = overTransport(t, func(t1 *http.Transport) {
+				t1.Protocols = new(http.Protocols)
+				t1.Protocols.SetUnencryptedHTTP2(true)
+				t1.DialContext = dial
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range requests {
+			all.Go(func() {
+				resp, err := rt.RoundTrip(getRequest(ctx))
+				if assert.NoError(t, err, "over an http.Transport: %v", over) {
+					resp.Body.Close()
+				}
+			})
+			time.Sleep(apart)
+		}
+		all.Wait()
+		dials, took = int(dialled.Load()), time.Since(begun)
+		closeTransport(tr)
+	})
+	return dials, took
 }
 
 // Requests that were too many for a server that had not said how many it allows go
 // where that is known.
 func TestRequestsThatStartTogetherAreNotTooMany(t *testing.T) {
-	limited(t, 30, 500*time.Millisecond, 1)
+	for _, over := range []bool{false, true} {
+		limited(t, over, 30, 0, 500*time.Millisecond, time.Second, []uint32{1})
+	}
 }
 
 // A server that allows no streams for now is waited for: each further connection would
 // allow none either. An http.Transport opens one for each request that finds none yet.
 func TestServerThatAllowsNoStreamsForNow(t *testing.T) {
 	const requests = 5
-	assert.LessOrEqual(t, limited(t, requests, 0, 0, 0, 0, 10), int32(requests))
+	for _, over := range []bool{false, true} {
+		dials, _ := limited(t, over, requests, 0, 0, time.Second, []uint32{0, 0, 0, 10})
+		assert.LessOrEqual(t, dials, requests)
+	}
+}
+
+// Who has had to wait goes where there is room, or is to be.
+func TestRequestsDoNotWaitForOneConnection(t *testing.T) {
+	const late, answer = 100 * time.Millisecond, 10 * time.Second
+	for name, c := range map[string]struct {
+		requests int
+		apart    time.Duration
+		servers  [][]uint32
+		took     time.Duration // less than that and half an answer
+	}{
+		"a limit that was not known":              {12, 0, [][]uint32{{1}}, answer},
+		"no streams, and then too few":            {3, 0, [][]uint32{{0, 0, 1}, {10}}, answer},
+		"no streams on the second connection":     {2, time.Second, [][]uint32{{1}, {0}}, 2 * answer},
+		"no streams on the second, but for later": {3, time.Second, [][]uint32{{1}, {0, 0, 10}}, answer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, over := range []bool{false, true} {
+				dials, took := limited(t, over, c.requests, c.apart, late, answer, c.servers...)
+				assert.Less(t, took, c.took+answer/2, "over an http.Transport: %v", over)
+				if !over {
+					assert.LessOrEqual(t, dials, c.requests)
+				}
+			}
+		})
+	}
 }
 
 // http.Transport would go on for ever.

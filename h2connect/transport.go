@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsmux/websocket"
@@ -66,7 +67,8 @@ type Transport struct {
 	conns  map[string][]*ClientConn // by keyOf
 	dials  map[string]*dialing
 	over   *overlay // the http.Transport that dials for this one, nil for none
-	hits   hits     // of all connections
+	bell   bell
+	hits   hits // of all connections
 }
 
 // A dialing is a connection that is being opened for whoever needs it. It is
@@ -137,8 +139,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		if try == maxTries && errors.Is(err, errLowered) {
-			return cc.RoundTrip(req) // wherever it goes there are too many: it waits
+		if errors.Is(err, errLowered) {
+			try = max(try-1, 1) // it has not been sent, and others have the streams that there are
+			continue
 		}
 		if try == maxTries || !retryable(err) {
 			if !begun {
@@ -368,23 +371,24 @@ func (t *Transport) get(ctx context.Context, u *url.URL, o *websocket.DialOption
 // reserved returns a pooled connection with a stream reserved, nil if there is
 // none. Where a further connection is not wanted, or of no use, it waits.
 func (t *Transport) reserved(ctx context.Context, key string) (*ClientConn, error) {
+	var rung <-chan struct{} // nil: the bell would not be heard
 	for {
 		t.mu.Lock()
 		cc := t.pooled(key)
-		var full *ClientConn
-		if cc == nil {
-			full = t.awaited(key)
-		}
+		waits := cc == nil && t.waits(key)
 		t.mu.Unlock()
-		if full == nil {
+		if !waits {
 			return cc, nil
 		}
-		err := full.reserve(ctx)
-		if err == nil {
-			return full, nil
+		if rung == nil {
+			rung = t.bell.listen()
+			continue // what has changed before
 		}
-		if !retryable(err) {
-			return nil, err
+		select {
+		case <-rung:
+			rung = nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 }
@@ -403,25 +407,23 @@ func (t *Transport) live(key string) *ClientConn {
 	return nil
 }
 
-// awaited returns a pooled connection that is to be waited for in place of opening
-// another, nil if there is none: what there is allows no streams, or another one is
-// not wanted. t.mu is held.
-func (t *Transport) awaited(key string) (none *ClientConn) {
+// waits reports whether the pooled connections, which are full, are to be waited for
+// in place of opening another: that is not wanted, or of no use, because the last one
+// allows no streams at all, which a server should do "for short durations" only (RFC
+// 9113 §5.1.2). t.mu is held.
+func (t *Transport) waits(key string) bool {
 	if t.rules().strict {
-		return t.live(key)
+		return t.live(key) != nil
 	}
-	for _, cc := range t.conns[key] {
+	for _, cc := range slices.Backward(t.conns[key]) {
 		cc.c.mu.Lock()
 		usable, limit := cc.usable() == nil, cc.limit()
 		cc.c.mu.Unlock()
-		switch {
-		case usable && limit > 0:
-			return nil
-		case usable:
-			none = cc
+		if usable {
+			return limit == 0
 		}
 	}
-	return none
+	return false
 }
 
 // pooled returns a pooled connection with a stream reserved, nil if there is
@@ -539,6 +541,7 @@ func (t *Transport) add(key string, cc *ClientConn) {
 		t.conns = make(map[string][]*ClientConn)
 	}
 	t.conns[key] = append(t.conns[key], cc)
+	t.bell.ring()
 	// This goroutine ends with the connection.
 	go func() {
 		<-cc.c.done
@@ -551,4 +554,36 @@ func (t *Transport) add(key string, cc *ClientConn) {
 		}
 		t.conns[key] = left
 	}()
+}
+
+// A bell tells those who wait for a stream that one of the Transport's connections may
+// have become free, or is new.
+type bell struct {
+	heard atomic.Bool // by anybody
+	mu    sync.Mutex
+	rung  chan struct{} // closed when the bell rings; nil: nobody listens
+}
+
+// listen returns a channel that is closed when the bell rings next.
+func (b *bell) listen() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rung == nil {
+		b.rung = make(chan struct{})
+		b.heard.Store(true)
+	}
+	return b.rung
+}
+
+func (b *bell) ring() {
+	if !b.heard.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rung != nil {
+		b.heard.Store(false)
+		close(b.rung)
+		b.rung = nil
+	}
 }
