@@ -3,6 +3,7 @@ package h2connect
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -34,15 +35,18 @@ type input struct {
 	reads int    // since a flush
 	small int    // reads in a row of no more than idleBuffer
 
-	late    late
-	owed    int  // bytes that bursts have delivered, to be settled with the connection's window
-	stirred bool // other goroutines may be about to write because of what has come since a flush
-	layered bool // reads pass through TLS, above something with deadlines
+	late     late
+	owed     int  // bytes that bursts have delivered, to be settled with the connection's window
+	stirred  bool // other goroutines may be about to write because of what has come since a flush
+	layered  bool // reads pass through TLS, above something with deadlines
+	indirect bool // what the kernel has may not be enough for a read: it is not TCP's own
 }
 
 func (in *input) init(c *conn) {
 	in.c, in.buf = c, make([]byte, idleBuffer)
 	_, in.layered = c.nc.(*tls.Conn)
+	_, plain := c.nc.(*net.TCPConn)
+	in.indirect = !plain
 }
 
 // fit gives the buffer the size that is right after a read of n bytes. Nothing in it
@@ -131,7 +135,7 @@ func (in *input) fill() error {
 		c.uncorked, c.brief, c.sentNow = false, c.sentNow < briefBytes, 0
 	} else {
 		c.baton.Load().start()
-		if in.layered && c.sendable() {
+		if in.indirect && c.sendable() {
 			c.lead.flushLater() // what has come may be a part of a record
 		}
 	}

@@ -290,3 +290,57 @@ func TestAcknowledgementsGoOutBesideAPartOfARecord(t *testing.T) {
 	require.True(t, ok)
 	require.True(t, ping.IsAck())
 }
+
+// Nor is it known what is a part of a record where the TLS connection is inside another.
+func TestAcknowledgementsGoOutBesideAPartOfAnEmbeddedConnsRecord(t *testing.T) {
+	near, far := tcpPair(t)
+	server, client := wstest.Certificates()
+	client.ServerName, client.NextProtos = "localhost", []string{nextProto}
+	server.NextProtos, server.DynamicRecordSizingDisabled = []string{nextProto}, true
+	wire := &gatherer{Conn: far}
+	ours, theirs := tls.Client(near, client), tls.Server(wire, server)
+	done := make(chan error)
+	go func() { done <- theirs.HandshakeContext(testContext(t)) }() // ends with the handshake
+	require.NoError(t, ours.HandshakeContext(testContext(t)))
+	require.NoError(t, <-done)
+	cc, err := new(Transport).NewClientConn(struct{ *tls.Conn }{ours})
+	require.NoError(t, err)
+	defer cc.Close()
+	p := newPeer(t, theirs)
+	_, err = io.ReadFull(theirs, make([]byte, len(http2.ClientPreface)))
+	require.NoError(t, err)
+	p.fr.WriteSettings(http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
+	p.settle()
+	for id := range uint32(2) {
+		dialled := make(chan *websocket.Conn)
+		go func() { // ends with the answer
+			c, _, err := cc.Dial(testContext(t), "wss://localhost/", nil)
+			assert.NoError(t, err)
+			dialled <- c
+		}()
+		p.accept(2*id + 1)
+		c := <-dialled
+		require.NotNil(t, c)
+		go func() { // ends with the connection
+			for err := error(nil); err == nil; {
+				_, _, err = c.Read(context.Background())
+			}
+		}()
+	}
+	message := func(id uint32, size int) []byte {
+		m := make([]byte, 4+size)
+		copy(m, []byte{0x82, 126, byte(size >> 8), byte(size)})
+		return raw(http2.FrameData, 0, id, m)
+	}
+	wire.keeps = true
+	_, err = theirs.Write(append(message(1, 200), raw(http2.FramePing, 0, 0, make([]byte, 8))...))
+	require.NoError(t, err)
+	_, err = theirs.Write(message(3, 16_000)) // more than TLS reads beyond the record that it wants
+	require.NoError(t, err)
+	_, err = far.Write(wire.kept[:len(wire.kept)-1])
+	require.NoError(t, err)
+	wire.keeps = false
+	ping, ok := p.next("the acknowledgement").(*http2.PingFrame)
+	require.True(t, ok)
+	require.True(t, ping.IsAck())
+}
