@@ -106,7 +106,7 @@ func TestC14DrainOfAPlainServer(t *testing.T) {
 // What does not end in time is cut, and counted.
 func TestShutdownErrorSaysWhatDidNotEnd(t *testing.T) {
 	overTCP(t, func(t *testing.T, d *negotiate.Dialer) {
-		returned := make(chan error, 2)
+		accepted, returned := make(chan struct{}), make(chan error, 2)
 		addr, _, shutdown := drained(t, func(w http.ResponseWriter, r *http.Request) {
 			defer func() { returned <- context.Cause(r.Context()) }()
 			if r.URL.Path == "/ordinary" {
@@ -115,12 +115,14 @@ func TestShutdownErrorSaysWhatDidNotEnd(t *testing.T) {
 			}
 			c, err := negotiate.Accept(w, r, nil)
 			if assert.NoError(t, err) {
+				close(accepted)
 				<-ending(c)
 			}
 		})
 		c, _, err := d.Dial(t.Context(), "ws://"+addr+"/ws", nil) // which nobody reads
 		require.NoError(t, err)
 		defer c.CloseNow()
+		<-accepted // or it would be a handler that has not returned
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		err = shutdown(ctx)

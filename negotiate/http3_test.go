@@ -16,7 +16,8 @@ import (
 )
 
 // A scriptedHTTP3 is an HTTP3Dialer that does what it is told, one after the other.
-// It is connected at once if it has no connect.
+// It is connected at once if it has no connect; a Dialer with a HeadStart of -1 does
+// not let the machine's load decide whether that was before TCP.
 type scriptedHTTP3 struct {
 	connect func(ctx context.Context) (extendedConnect bool, err error)
 	answers []answer
@@ -104,7 +105,7 @@ func TestAltSvcOfAMisdirectedRequestIsIgnored(t *testing.T) {
 			},
 		} {
 			h3 := &scriptedHTTP3{answers: []answer{notProcessed(), misdirected}}
-			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, HeadStart: -1, Policy: negotiate.Prefer(websocket.HTTP3)}
 			c, _, err := d.Dial(t.Context(), "wss://"+s.addr+"/ws", nil) // the alternative is announced
 			require.NoError(t, err)
 			c.CloseNow()
@@ -126,7 +127,7 @@ func TestMisdirectedAtTheSameTime(t *testing.T) {
 		accepting(t, nil)(w, r)
 	})}, true)
 	h3 := new(scriptedHTTP3)
-	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, HeadStart: -1, Policy: negotiate.Prefer(websocket.HTTP3)}
 	defer d.Close()
 	misdirected := refusal(http.StatusMisdirectedRequest, http.Header{})
 	meanwhile := misdirected
@@ -167,7 +168,7 @@ func TestRedirectBehindARejectedStream(t *testing.T) {
 		accepting(t, nil)(w, r)
 	})}, true)
 	h3 := &scriptedHTTP3{answers: []answer{notProcessed(), notProcessed()}}
-	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3), Redirects: 1}
+	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, HeadStart: -1, Policy: negotiate.Prefer(websocket.HTTP3), Redirects: 1}
 	defer d.Close()
 	dialOnce(t, d, "wss://"+s.addr+"/here", nil)
 }
@@ -186,7 +187,7 @@ func TestReconnectorBehindARejectedStream(t *testing.T) {
 	}{{http.StatusServiceUnavailable, true}, {http.StatusForbidden, false}} {
 		status = tt.status
 		h3 := &scriptedHTTP3{answers: []answer{notProcessed()}}
-		d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3)}
+		d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, HeadStart: -1, Policy: negotiate.Prefer(websocket.HTTP3)}
 		ctx, cancel := context.WithCancel(t.Context())
 		r := &negotiate.Reconnector{URL: "wss://" + s.addr + "/", Dialer: d, After: func(_ int, err error, wait time.Duration) {
 			cancel()
@@ -253,7 +254,7 @@ func TestTimeIsUpBetweenTwoAttempts(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			h3 := &scriptedHTTP3{answers: []answer{{err: websocket.ErrNotSupported, before: cancel}}}
 			d := &negotiate.Dialer{
-				TLSClientConfig: s.client, HTTP3: h3, Policy: negotiate.Prefer(websocket.HTTP3),
+				TLSClientConfig: s.client, HTTP3: h3, HeadStart: -1, Policy: negotiate.Prefer(websocket.HTTP3),
 				Observer: &negotiate.Observer{FellBack: func(_ context.Context, f negotiate.Fallback) {
 					assert.Fail(t, "there was no other bootstrap", "%+v", f)
 				}},

@@ -48,7 +48,7 @@ func TestContentOfAnotherAttempt(t *testing.T) {
 				opened.Add(1)
 				return &countedContent{Reader: strings.NewReader("content"), closed: closed}, nil
 			}
-			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP3: new(sendingHTTP3), Policy: c.policy}
+			d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP3: new(sendingHTTP3), HeadStart: -1, Policy: c.policy}
 			defer d.Close()
 			body, _ := content()
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url, body)
