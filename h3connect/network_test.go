@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"github.com/stretchr/testify/require"
 	"github.com/wsmux/websocket"
 	"github.com/wsmux/websocket/internal/wstest"
@@ -158,6 +159,24 @@ func bubbleTransport(t testing.TB, n *network) *Transport {
 	tr := &Transport{TLSClientConfig: client, udp: h, quic: &quic.Transport{Conn: h}}
 	t.Cleanup(func() { require.NoError(t, tr.Close()) })
 	return tr
+}
+
+// bubbleRaw is dialRaw on the network, from a host of its own.
+func bubbleRaw(t testing.TB, n *network) *rawPeer {
+	_, client := wstest.Certificates()
+	client.ServerName, client.NextProtos = "localhost", []string{http3.NextProtoH3}
+	h := n.host("10.0.0.3:1234")
+	tr := &quic.Transport{Conn: h}
+	qc, err := tr.Dial(t.Context(), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(serverHost)), client, &quic.Config{KeepAlivePeriod: time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = qc.CloseWithError(0x100, "")
+		require.NoError(t, tr.Close())
+		require.NoError(t, h.Close())
+	})
+	p := &rawPeer{t: t, qc: qc}
+	p.openControl(settingsFrame())
+	return p
 }
 
 func bubbleDial(t testing.TB, tr *Transport, o *websocket.DialOptions) *websocket.Conn {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -274,25 +275,31 @@ func TestC8GoAwayEndsTheWaitForAStream(t *testing.T) {
 		failed := make(chan error, 1)
 		go func() { failed <- begin(tr, s.addr) }()
 		old := s.accept(socketSettings())
-		inUse := func() bool {
-			list := tr.connections()
-			if len(list) == 0 {
-				return false
-			}
-			list[0].mu.Lock()
-			defer list[0].mu.Unlock()
-			return list[0].sockets+list[0].requests == 1
-		}
-		for !inUse() {
-			runtime.Gosched()
-		}
-		<-tr.connections()[0].settled
+		awaitUse(tr)
 		_, err := old.control.Write(goAwayFrame(0))
 		require.NoError(t, err)
 		s.accept() // another connection
 		require.NoError(t, tr.Close())
 		require.Error(t, <-failed)
 	}
+}
+
+// awaitUse waits until there is a connection, of which the server's SETTINGS are known
+// and which something wants to use.
+func awaitUse(tr *Transport) {
+	inUse := func() bool {
+		list := tr.connections()
+		if len(list) == 0 {
+			return false
+		}
+		list[0].mu.Lock()
+		defer list[0].mu.Unlock()
+		return list[0].sockets+list[0].requests == 1
+	}
+	for !inUse() {
+		runtime.Gosched()
+	}
+	<-tr.connections()[0].settled
 }
 
 func TestC7SocketLivesOnAfterGoAway(t *testing.T) {
@@ -356,44 +363,46 @@ func (c *connections) count() int {
 // TestXC20 has sockets and ordinary requests on one connection; closing one
 // socket leaves the rest.
 func TestXC20SocketsAndRequestsOnOneConnection(t *testing.T) {
-	wstest.NoLeaks(t)
-	var conns connections
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodConnect {
-			echo(w, r)
-			return
-		}
-		b, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %s", r.URL.Path, b)
-	})
-	addr := serve(t, new(Server), conns.wrap(h))
-	tr := newTransport(t)
-	client := &http.Client{Transport: tr}
-	a, b := dial(t, tr, addr, nil), dial(t, tr, addr, nil)
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			for j := range 50 {
-				path := fmt.Sprintf("/%d/%d", i, j)
-				resp, err := client.Post("https://"+addr+path, "text/plain", strings.NewReader("body"))
-				if !assert.NoError(t, err) {
-					return
-				}
-				got, err := io.ReadAll(resp.Body)
-				assert.NoError(t, err)
-				assert.Equal(t, path+" body", string(got))
-				assert.NoError(t, resp.Body.Close())
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		var conns connections
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodConnect {
+				echo(w, r)
+				return
 			}
+			b, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "%s %s", r.URL.Path, b)
 		})
-	}
-	for i := range 50 {
-		wantEcho(t, a, fmt.Sprint("a", i))
-		wantEcho(t, b, fmt.Sprint("b", i))
-	}
-	require.NoError(t, a.Close(soon(t), websocket.StatusNormalClosure, ""))
-	wantEcho(t, b, "still here")
-	wg.Wait()
-	require.Equal(t, 1, conns.count())
+		bubbleServer(t, n, new(Server), conns.wrap(h))
+		tr := bubbleTransport(t, n)
+		client := &http.Client{Transport: tr}
+		a, b := dial(t, tr, serverHost, nil), dial(t, tr, serverHost, nil)
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for j := range 50 {
+					path := fmt.Sprintf("/%d/%d", i, j)
+					resp, err := client.Post("https://"+serverHost+path, "text/plain", strings.NewReader("body"))
+					if !assert.NoError(t, err) {
+						return
+					}
+					got, err := io.ReadAll(resp.Body)
+					assert.NoError(t, err)
+					assert.Equal(t, path+" body", string(got))
+					assert.NoError(t, resp.Body.Close())
+				}
+			})
+		}
+		for i := range 50 {
+			wantEcho(t, a, fmt.Sprint("a", i))
+			wantEcho(t, b, fmt.Sprint("b", i))
+		}
+		require.NoError(t, a.Close(soon(t), websocket.StatusNormalClosure, ""))
+		wantEcho(t, b, "still here")
+		wg.Wait()
+		require.Equal(t, 1, conns.count())
+	})
 }
 
 func TestConcurrentDialsShareOneConnection(t *testing.T) {
@@ -475,47 +484,51 @@ func TestConnectionApartThatNobodyTakesEnds(t *testing.T) {
 
 // TestT36StreamLimit: more sockets than a connection may have streams.
 func TestT36StreamLimit(t *testing.T) {
-	wstest.NoLeaks(t)
-	var conns connections
-	addr := serve(t, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(site))
-	tr := newTransport(t)
-	var sockets []*websocket.Conn
-	for range 10 {
-		sockets = append(sockets, dial(t, tr, addr, nil))
-	}
-	resp, err := (&http.Client{Transport: tr}).Get("https://" + addr)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	for _, c := range sockets {
-		wantEcho(t, c, "hello")
-	}
-	require.Equal(t, 4, conns.count())
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		var conns connections
+		bubbleServer(t, n, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(site))
+		tr := bubbleTransport(t, n)
+		var sockets []*websocket.Conn
+		for range 10 {
+			sockets = append(sockets, dial(t, tr, serverHost, nil))
+		}
+		resp, err := (&http.Client{Transport: tr}).Get("https://" + serverHost)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		for _, c := range sockets {
+			wantEcho(t, c, "hello")
+		}
+		require.Equal(t, 4, conns.count())
+	})
 }
 
 // TestT36RequestsWithoutAStream: sockets, or responses that take long, have all
 // streams that the server allows.
 func TestT36RequestsWithoutAStream(t *testing.T) {
-	wstest.NoLeaks(t)
-	var conns connections
-	addr := serve(t, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodConnect {
-				echo(w, r)
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-		})))
-	tr := newTransport(t)
-	for range 3 {
-		dial(t, tr, addr, nil)
-	}
-	for n := range 7 {
-		resp, err := tr.RoundTrip(newRequest(t, "https://"+addr))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = resp.Body.Close() })
-		require.Equal(t, 2+n/3, conns.count())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		var conns connections
+		bubbleServer(t, n, &Server{QUICConfig: &quic.Config{MaxIncomingStreams: 3}}, conns.wrap(
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodConnect {
+					echo(w, r)
+					return
+				}
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})))
+		tr := bubbleTransport(t, n)
+		for range 3 {
+			dial(t, tr, serverHost, nil)
+		}
+		for n := range 7 {
+			resp, err := tr.RoundTrip(newRequest(t, "https://"+serverHost))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = resp.Body.Close() })
+			require.Equal(t, 2+n/3, conns.count())
+		}
+	})
 }
 
 // A request that waits for the first stream that a server allows goes nowhere else.
@@ -523,7 +536,7 @@ func TestRequestWaitsForTheFirstStream(t *testing.T) {
 	wstest.NoLeaks(t)
 	s := listenRaw(t, &quic.Config{MaxIncomingStreams: -1})
 	tr := newTransport(t)
-	ctx, cancel := context.WithTimeout(soon(t), 2*streamTime)
+	ctx, cancel := context.WithCancel(soon(t))
 	defer cancel()
 	failed := make(chan error, 1)
 	go func() {
@@ -531,24 +544,28 @@ func TestRequestWaitsForTheFirstStream(t *testing.T) {
 		failed <- err
 	}()
 	s.accept(socketSettings())
-	require.Equal(t, context.DeadlineExceeded, <-failed)
+	awaitUse(tr)
+	time.AfterFunc(2*streamTime, cancel)
+	require.Equal(t, context.Canceled, <-failed)
 	require.Len(t, tr.connections(), 1)
 }
 
 func TestT36SocketsLeaveRoomForRequests(t *testing.T) {
-	wstest.NoLeaks(t)
-	var conns connections
-	addr := serve(t, new(Server), conns.wrap(site))
-	tr := newTransport(t)
-	for range maxSockets {
-		dial(t, tr, addr, nil)
-	}
-	resp, err := tr.RoundTrip(newRequest(t, "https://"+addr))
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, 1, conns.count())
-	dial(t, tr, addr, nil)
-	require.Equal(t, 2, conns.count())
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		var conns connections
+		bubbleServer(t, n, new(Server), conns.wrap(site))
+		tr := bubbleTransport(t, n)
+		for range maxSockets {
+			dial(t, tr, serverHost, nil)
+		}
+		resp, err := tr.RoundTrip(newRequest(t, "https://"+serverHost))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 1, conns.count())
+		dial(t, tr, serverHost, nil)
+		require.Equal(t, 2, conns.count())
+	})
 }
 
 // TestC1ManyTimes closes in order times: every time both sides see 1000 and FIN (T34).

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"weak"
 
@@ -91,45 +92,50 @@ func serveUntil(t testing.TB, s *Server, h http.Handler) (addr string, done <-ch
 // TestOP01Shutdown: Close 1001 on every socket, then GOAWAY, and nil if all were
 // clean (C14).
 func TestOP01ShutdownInOrder(t *testing.T) {
-	wstest.NoLeaks(t)
-	var s Server
-	addr, done := serveUntil(t, &s, http.HandlerFunc(echo))
-	p := dialRaw(t, addr)
-	str := p.open(headersFrame(connect()...))
-	str.wantStatus("200")
-	ours := dial(t, newTransport(t), addr, nil)
-	go func() { _, _, _ = ours.Read(context.Background()) }()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		var s Server
+		server, _ := wstest.Certificates()
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(n.host(serverHost), http.HandlerFunc(echo), server) }()
+		t.Cleanup(func() { _ = s.Close() })
+		p := bubbleRaw(t, n)
+		str := p.open(headersFrame(connect()...))
+		str.wantStatus("200")
+		ours := bubbleDial(t, bubbleTransport(t, n), nil)
+		go func() { _, _, _ = ours.Read(context.Background()) }()
 
-	shut := make(chan error, 1)
-	go func() { shut <- s.Shutdown(soon(t)) }()
-	peer := wstest.NewClient(str)
-	peer.WantClose(t, websocket.StatusGoingAway, "the server shuts down")
-	require.Equal(t, http.ErrServerClosed, <-done)
+		shut := make(chan error, 1)
+		go func() { shut <- s.Shutdown(soon(t)) }()
+		peer := wstest.NewClient(str)
+		peer.WantClose(t, websocket.StatusGoingAway, "the server shuts down")
+		require.Equal(t, http.ErrServerClosed, <-done)
 
-	// GOAWAY waits for the closing handshake.
-	control, err := p.qc.AcceptUniStream(soon(t))
-	require.NoError(t, err)
-	b := make([]byte, 100)
-	n, err := control.Read(b)
-	require.NoError(t, err)
-	require.NotContains(t, string(b[:n]), string(goAwayFrame(4)), "no GOAWAY before the Close frames (T24)")
-	require.NoError(t, control.SetReadDeadline(time.Now().Add(30*time.Millisecond)))
-	_, err = control.Read(b)
-	require.Error(t, err)
+		// GOAWAY waits for the closing handshake.
+		control, err := p.qc.AcceptUniStream(soon(t))
+		require.NoError(t, err)
+		b := make([]byte, 100)
+		k, err := control.Read(b)
+		require.NoError(t, err)
+		require.NotContains(t, string(b[:k]), string(goAwayFrame(4)), "no GOAWAY before the Close frames (T24)")
+		require.NoError(t, control.SetReadDeadline(time.Now().Add(30*time.Millisecond)))
+		_, err = control.Read(b)
+		require.Error(t, err)
 
-	peer.Send(t, wstest.Close(1001, ""))
-	str.wantEnd()
-	require.NoError(t, str.Close())
-	require.NoError(t, control.SetReadDeadline(time.Now().Add(patience)))
-	n, err = control.Read(b)
-	require.NoError(t, err)
-	require.Equal(t, goAwayFrame(4), b[:n])
+		peer.Send(t, wstest.Close(1001, ""))
+		str.wantEnd()
+		require.NoError(t, str.Close())
+		require.NoError(t, control.SetReadDeadline(time.Now().Add(patience)))
+		k, err = control.Read(b)
+		require.NoError(t, err)
+		require.Equal(t, goAwayFrame(4), b[:k])
 
-	// A request after GOAWAY is rejected (OP-02).
-	late := p.open(headersFrame(connect()...))
-	late.wantReset(http3.ErrCodeRequestRejected)
-	require.Equal(t, http3.ErrCodeNoError, p.closed())
-	require.NoError(t, <-shut)
+		// A request after GOAWAY is rejected (OP-02).
+		late := p.open(headersFrame(connect()...))
+		late.wantReset(http3.ErrCodeRequestRejected)
+		require.Equal(t, http3.ErrCodeNoError, p.closed())
+		require.NoError(t, <-shut)
+	})
 }
 
 // OP-02: a socket that is asked for behind Close 1001 is refused as one that nobody
