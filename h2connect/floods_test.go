@@ -149,7 +149,7 @@ func TestH2AttacksMeetTheirLimits(t *testing.T) {
 			assert.EqualValues(t, 1, p.hits(met), "counted once")
 			honest.served(101)
 			p.hangUp()
-			require.Eventually(t, func() bool { return running.Load() == 0 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return running.Load() == 0 }, 10*time.Second, time.Millisecond)
 			assert.LessOrEqual(t, highest.Load(), int32(most))
 			honest.served(103)
 			stats := p.conf.Stats()

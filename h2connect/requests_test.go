@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -43,6 +44,30 @@ func transports(t *testing.T, test func(t *testing.T, rt http.RoundTripper)) {
 	t.Run("http.Transport", func(t *testing.T) {
 		t1, _ := overTransport(t)
 		test(t, t1)
+	})
+}
+
+// transportsInMemory is transports in bubbles: serve serves a handler in memory, at
+// https://localhost, and returns what sends requests to it.
+func transportsInMemory(t *testing.T, test func(t *testing.T, serve func(http.Handler) http.RoundTripper)) {
+	t.Run("Transport", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			test(t, func(h http.Handler) http.RoundTripper {
+				tr := testTransport(t)
+				tr.DialContext = serveInMemory(t, &http.Server{Handler: h})
+				return tr
+			})
+		})
+	})
+	t.Run("http.Transport", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			test(t, func(h http.Handler) http.RoundTripper {
+				t1, _ := overTransport(t, func(t1 *http.Transport) {
+					t1.DialContext = serveInMemory(t, &http.Server{Handler: h})
+				})
+				return t1
+			})
+		})
 	})
 }
 
@@ -191,9 +216,9 @@ func TestTraceTellsEverything(t *testing.T) {
 }
 
 func TestCancelOfEveryKind(t *testing.T) {
-	transports(t, func(t *testing.T, rt http.RoundTripper) {
+	transportsInMemory(t, func(t *testing.T, serve func(http.Handler) http.RoundTripper) {
 		started, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-		s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rt := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/headers" {
 				w.(http.Flusher).Flush()
 			}
@@ -203,7 +228,7 @@ func TestCancelOfEveryKind(t *testing.T) {
 		}))
 		for _, path := range []string{"/", "/headers"} {
 			cancel := make(chan struct{})
-			req, _ := http.NewRequest("GET", s.url(path), nil)
+			req, _ := http.NewRequest("GET", "https://localhost"+path, nil)
 			req.Cancel = cancel //lint:ignore SA1019 what http.Client.Timeout sets
 			go func() {
 				<-started
@@ -218,7 +243,7 @@ func TestCancelOfEveryKind(t *testing.T) {
 			<-ended
 
 			c := &http.Client{Transport: rt, Timeout: 50 * time.Millisecond}
-			resp, err = c.Get(s.url(path))
+			resp, err = c.Get("https://localhost" + path)
 			if err == nil {
 				_, err = io.ReadAll(resp.Body)
 				resp.Body.Close()
@@ -237,7 +262,7 @@ func TestCancelOfEveryKind(t *testing.T) {
 				<-started
 				stop(cause)
 			}()
-			req, _ = http.NewRequestWithContext(ctx, "GET", s.url(path), nil)
+			req, _ = http.NewRequestWithContext(ctx, "GET", "https://localhost"+path, nil)
 			resp, err = rt.RoundTrip(req)
 			if err == nil {
 				_, err = io.ReadAll(resp.Body)
@@ -250,33 +275,40 @@ func TestCancelOfEveryKind(t *testing.T) {
 }
 
 func TestResponseHeaderTimeout(t *testing.T) {
-	release := make(chan struct{})
-	s := startTLS(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			<-release
-			return
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				<-release
+				return
+			}
+			w.(http.Flusher).Flush()
+			<-r.Context().Done() // the content may take its time
+		})
+		t1, _ := overTransport(t, func(t1 *http.Transport) {
+			t1.ResponseHeaderTimeout = 50 * time.Millisecond
+			t1.DialContext = serveInMemory(t, &http.Server{Handler: h})
+		})
+		for _, content := range []io.Reader{nil, strings.NewReader("content")} {
+			begin := time.Now()
+			req, _ := http.NewRequest("POST", "https://localhost/slow", content)
+			_, err := t1.RoundTrip(req)
+			var ne net.Error
+			require.ErrorAs(t, err, &ne)
+			assert.True(t, ne.Timeout())
+			require.ErrorContains(t, err, "timeout awaiting response headers")
+			assert.Equal(t, 50*time.Millisecond, time.Since(begin))
 		}
-		w.(http.Flusher).Flush()
-		<-r.Context().Done() // the content may take its time
-	}))
-	t1, _ := overTransport(t, func(t1 *http.Transport) { t1.ResponseHeaderTimeout = 50 * time.Millisecond })
-	for _, content := range []io.Reader{nil, strings.NewReader("content")} {
-		req, _ := http.NewRequest("POST", s.url("/slow"), content)
-		_, err := t1.RoundTrip(req)
-		var ne net.Error
-		require.ErrorAs(t, err, &ne)
-		assert.True(t, ne.Timeout())
-		require.ErrorContains(t, err, "timeout awaiting response headers")
-	}
-	close(release)
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", s.url("/"), nil)
-	resp, err := t1.RoundTrip(req)
-	require.NoError(t, err)
-	_, err = io.ReadAll(resp.Body)
-	resp.Body.Close()
-	require.ErrorIs(t, err, context.DeadlineExceeded, "the limit is the header's only")
+		close(release)
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		req, _ := http.NewRequestWithContext(ctx, "GET", "https://localhost/", nil)
+		resp, err := t1.RoundTrip(req)
+		require.NoError(t, err)
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the limit is the header's only")
+	})
 }
 
 func TestContentsErrorIsReturnedAsItIs(t *testing.T) {

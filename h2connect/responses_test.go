@@ -452,16 +452,16 @@ func TestConnectionCloseSaysGoodbye(t *testing.T) {
 		var cc *ClientConn
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 			seen[info.Conn.LocalAddr().String()] = true
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			for _, conns := range tr.conns {
+				cc = conns[0]
+			}
 		}})
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.url("/"), nil)
 		resp, err := (&http.Client{Transport: tr}).Do(req)
 		require.NoError(t, err)
 		assert.Equal(t, "content", readAll(t, resp.Body))
-		tr.mu.Lock()
-		for _, conns := range tr.conns {
-			cc = conns[0]
-		}
-		tr.mu.Unlock()
 		<-cc.Done()
 	}
 	assert.Len(t, seen, 3, "a connection each")

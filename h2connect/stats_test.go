@@ -40,7 +40,7 @@ func TestStatsCountWhatIsOpen(t *testing.T) {
 	n.wantStatus(1, "200", true, "")
 	p.fr.WriteRSTStream(1, http2.ErrCodeCancel)
 	p.wantAlive("it has been reset")
-	require.Eventually(t, func() bool { return conf.Stats().Streams == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return conf.Stats().Streams == 0 }, 10*time.Second, time.Millisecond)
 	assert.Zero(t, conf.Stats().Sockets)
 	n.hangUp()
 	assert.Equal(t, 1, conf.Stats().Connections)
