@@ -111,7 +111,7 @@ type audience struct {
 func (tr transport) audience(t *testing.T, n int) audience {
 	tr = tr.negotiated(t) // sockets share connections
 	accepted := make(chan *websocket.Conn, 1)
-	authority := tr.listen(t, tr.handler(t, nil, func(c *websocket.Conn) {
+	authority := tr.listen(t, tr.handler(t, &websocket.AcceptOptions{Limits: websocket.Limits{CloseTimeout: patience}}, func(c *websocket.Conn) {
 		if assert.NoError(t, c.Handle(&calls{})) {
 			accepted <- c
 		}
