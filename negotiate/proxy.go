@@ -44,10 +44,11 @@ import (
 // MiB in large buffers, 172 MiB in the others and 17 MiB of TLS records, and what their
 // streams hold within their own limits.
 //
-// On loopback, messages of 64 KiB take as long, within an eighth, as through a program
+// On loopback, messages of 64 KiB take as long, within a tenth, as through a program
 // that copies bytes between the same two ends, and ends TLS where only one of them
-// speaks it; and up to a third longer than through one that has the system copy
-// them as they are: BenchmarkProxyTurns in internal/e2e.
+// speaks it, or up to a sixth longer where both speak HTTP/2 without TLS; and up to a
+// third longer than through one that has the system copy them as they are:
+// BenchmarkProxyTurns in internal/e2e.
 //
 // An orderly end, END and a reset on one side become the same on the other. The
 // client gets status 1012 if the backend is lost or ends without a Close frame,
