@@ -25,8 +25,9 @@ import (
 //	  └────────────────────────► aborted ────────────────────────────────► gone
 //
 // CloseWrite sends our Close and stays in open, as far as reading goes, until the
-// peer's Close arrives, which is both. Conn.err is set on leaving open and tells why. Conn.isOver is set when
-// nothing more is expected of the peer (its Close, or the end of its input).
+// peer's Close arrives, which is both. Conn.err is set on leaving open and tells why.
+// Conn.isOver is set when nothing more is expected of the peer (its Close, or the end
+// of its input).
 
 // fail records how the Conn ended and reports whether it was open until now.
 func (c *Conn) fail(ce *CloseError) bool {

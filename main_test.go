@@ -24,9 +24,8 @@ type socket struct {
 	client   bool // the Conn's role
 	params   websocket.Params
 	pipe     wstest.PipeOptions
-	vectored bool   // the stream offers WriteBuffers
-	pushes   bool   // the stream pushes
-	refused  func() // what that does before it keeps what Take has not taken
+	vectored bool // the stream offers WriteBuffers
+	pushes   bool // the stream pushes
 }
 
 // An end is a Conn under test, with the peer that plays the other end by hand.
@@ -50,9 +49,7 @@ func (s socket) open(t testing.TB) *end {
 	case s.vectored:
 		stream = near.Vectored()
 	case s.pushes:
-		push := newPushStream(near)
-		push.refused = s.refused
-		stream = push
+		stream = newPushStream(near)
 	}
 	e := &end{Conn: websocket.New(stream, s.params), near: near, far: far}
 	e.peer = wstest.NewClient(far)

@@ -10,19 +10,22 @@ import (
 // handled socket needs no goroutine that waits in Read. A Stream implements it
 // by having these methods.
 type pusher interface {
-	// Push makes the stream call one of the two methods from then on when
-	// something has arrived and no Read is blocked: Resume at once if something
-	// waits already, or if now is set. The calls do not overlap.
+	// Push makes the stream call Take or Resume from then on when something has
+	// arrived and no Read is blocked: Resume at once if something waits already, or
+	// if now is set. The calls do not overlap.
 	//
 	// Take is given bytes in the memory where they arrived, for as long as the
-	// call lasts. It may last: the stream goes on receiving. Of its results,
-	// taken is false if the stream is to keep the bytes, and more says that
-	// Resume is to be called. Resume is called on a goroutine that may block,
-	// also when the peer has ended its direction or the stream has failed:
-	// TryRead says what there is. A call that ends its goroutine (runtime.Goexit)
-	// is followed by one of Resume.
+	// call lasts. It may last: the stream goes on receiving. It reports whether
+	// Resume is to be called. Before Take, and before it receives anything else,
+	// the stream calls Begin, which does not block: if that returns false the bytes
+	// wait for TryRead or Read, and Resume is called in place of Take.
+	//
+	// Resume is called on a goroutine that may block, also when the peer has ended
+	// its direction or the stream has failed: TryRead says what there is. A call
+	// that ends its goroutine (runtime.Goexit) is followed by one of Resume.
 	Push(to interface {
-		Take(p []byte) (taken, more bool)
+		Begin() bool
+		Take(p []byte) (more bool)
 		Resume()
 	}, now bool)
 
@@ -42,13 +45,10 @@ type pusher interface {
 // goes idle, whether somebody has.
 
 // The states of a handling whose stream pushes. From idle and serving it goes to
-// ended, where OnClose has been called or is about to be. It is refused from when Take
-// has not taken bytes, which the stream keeps as soon as it knows, until Resume has
-// the reading gate: what comes behind them may not be read before.
+// ended, where OnClose has been called or is about to be.
 const (
 	pushIdle int32 = iota
 	pushServing
-	pushRefused
 	pushEnded
 )
 
@@ -75,18 +75,22 @@ func (c *Conn) begun() bool {
 	return c.in != nil
 }
 
-// Take implements what pusher asks for. What could block is left to Resume:
-// control frames, and the end.
-func (x *handling) Take(p []byte) (taken, more bool) {
-	c := x.conn
-	if !c.tryLockInput() {
-		x.owed = x.state.CompareAndSwap(pushIdle, pushRefused)
-		return false, x.owed
+// Begin implements what pusher asks for: it takes the reading gate for Take.
+func (x *handling) Begin() bool {
+	if !x.conn.tryLockInput() {
+		return false
 	}
 	if !x.state.CompareAndSwap(pushIdle, pushServing) {
-		c.unlockRead()
-		return false, false // it has ended
+		x.conn.unlockRead()
+		return false // it has ended
 	}
+	return true
+}
+
+// Take implements what pusher asks for. What could block is left to Resume:
+// control frames, and the end.
+func (x *handling) Take(p []byte) (more bool) {
+	c := x.conn
 	in := c.in
 	c.received(len(p))
 	borrowed := in.r == in.w
@@ -96,11 +100,8 @@ func (x *handling) Take(p []byte) (taken, more bool) {
 	} else {
 		in.append(p)
 	}
-	if x.serve(borrowed) || x.rest() {
-		x.owed = true
-		return true, true
-	}
-	return true, false
+	x.owed = x.serve(borrowed) || x.rest()
+	return x.owed
 }
 
 // Resume implements what pusher asks for. It goes on where Take has stopped, and
@@ -111,7 +112,6 @@ func (x *handling) Resume() {
 	}
 	x.owed = false
 	x.lock()
-	x.state.Store(pushServing)
 	for {
 		if x.conn.skipRest(context.Background()) != nil || x.serveAll() {
 			x.conn.unlockRead()

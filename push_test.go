@@ -26,12 +26,12 @@ type pushStream struct {
 	waiting  []byte
 	err      error
 	deadline time.Time
-	blocked  int    // Reads that wait
-	refused  func() // called when Take has not taken bytes, before they wait; or nil
+	blocked  int // Reads that wait
 	pushing  bool
 	busy     bool
 	to       interface {
-		Take(p []byte) (taken, more bool)
+		Begin() bool
+		Take(p []byte) (more bool)
 		Resume()
 	}
 }
@@ -51,15 +51,15 @@ func (s *pushStream) run() {
 		s.err = err
 		push := s.pushing && !s.busy && s.blocked == 0
 		switch {
-		case push && n > 0:
+		case push && n > 0 && s.to.Begin():
 			s.busy = true
 			go s.take(buf[:n]) // it may last, while reading goes on
-		case push && err != nil:
-			s.busy = true
-			go s.serve()
 		default:
 			s.waiting = append(s.waiting, buf[:n]...)
 			s.cond.Broadcast()
+			if push && s.again() {
+				go s.serve()
+			}
 		}
 		s.mu.Unlock()
 		if err != nil {
@@ -70,14 +70,10 @@ func (s *pushStream) run() {
 
 // take calls Take.
 func (s *pushStream) take(p []byte) {
-	taken, more := true, true
+	more := true
 	defer func() { // also if a Handler ends the goroutine
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !taken {
-			s.waiting = slices.Concat(p, s.waiting)
-			s.cond.Broadcast()
-		}
 		for i := range p {
 			p[i] = 0xaa // it was theirs until now
 		}
@@ -85,10 +81,7 @@ func (s *pushStream) take(p []byte) {
 			go s.serve()
 		}
 	}()
-	taken, more = s.to.Take(p)
-	if !taken && s.refused != nil {
-		s.refused()
-	}
+	more = s.to.Take(p)
 }
 
 // again says whether there is something to resume for.
@@ -114,7 +107,8 @@ func (s *pushStream) serve() {
 }
 
 func (s *pushStream) Push(to interface {
-	Take(p []byte) (taken, more bool)
+	Begin() bool
+	Take(p []byte) (more bool)
 	Resume()
 }, now bool) {
 	s.mu.Lock()
@@ -241,25 +235,22 @@ func TestHandlePingWithinOnMessage(t *testing.T) {
 	})
 }
 
-// What comes behind bytes that Take has not taken, before the stream has them where it
-// keeps what waits, is not read in their place.
-func TestHandlePingBehindBytesThatWereNotTaken(t *testing.T) {
+// Bytes that Begin has refused wait, and are delivered before those that come behind them,
+// also if those are read by a Ping.
+func TestHandlePingBehindBytesThatBeginRefused(t *testing.T) {
 	asBothRoles(t, func(t *testing.T, client bool) {
-		keep := make(chan struct{})
-		e := socket{client: client, pushes: true, refused: func() { <-keep }}.open(t)
+		e := socket{client: client, pushes: true}.open(t)
 		r := new(recorder)
 		require.NoError(t, e.Handle(r))
 		synctest.Wait()
 		release := websocket.HoldInput(e.Conn) // as one does who looks whether to read ahead
 		e.peer.Send(t, wstest.Text("one"))
 		synctest.Wait()
+		assert.Empty(t, r.messages)
 		release()
 		ping := begin(func() error { return e.Ping(context.Background()) })
 		p := e.wantPing(t, "beside them")
-		synctest.Wait()
 		e.peer.Send(t, wstest.Text("two"), wstest.Pong(p))
-		synctest.Wait()
-		close(keep)
 		require.NoError(t, <-ping)
 		synctest.Wait()
 		assert.Equal(t, []string{"text one", "text two"}, r.messages)

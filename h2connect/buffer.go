@@ -63,18 +63,6 @@ func (b *buffer) appendMore(p []byte) {
 	}
 }
 
-// prepend puts p in front of what waits.
-func (b *buffer) prepend(p []byte) {
-	var whole buffer
-	whole.append(p)
-	for b.len() > 0 {
-		first := b.peek()
-		whole.append(first)
-		b.skip(len(first))
-	}
-	*b = whole
-}
-
 // makeRoom makes room for n more bytes behind data, or as many as go into the
 // largest storage: in place if what has been read leaves half of the storage free,
 // else in storage that is larger by a part of what waits, so that bytes are moved a

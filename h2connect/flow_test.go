@@ -128,17 +128,7 @@ func TestBufferIsFirstInFirstOut(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		var b buffer
 		var in, out byte
-		front := func() { // takes bytes out and puts them back
-			p := make([]byte, r.IntN(20000))
-			n := b.len()
-			p = p[:b.read(p)]
-			b.prepend(p)
-			require.Equal(t, n, b.len())
-		}
 		for range 500 {
-			if r.IntN(20) == 0 {
-				front()
-			}
 			if r.IntN(2) == 0 {
 				p := make([]byte, r.IntN(3000*(1+r.IntN(8))))
 				for i := range p {

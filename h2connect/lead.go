@@ -203,13 +203,13 @@ func (c *conn) push(st *stream, p []byte) error {
 	defer func() {
 		if !returned { // runtime.Goexit in a Handler
 			c.depose(term)
-			st.pushed(p, true, true)
+			st.pushed(len(p), true)
 			go st.serve()
 		}
 	}()
-	taken, more := st.recv.to.Take(p)
+	more := st.recv.to.Take(p)
 	returned = true
-	more = st.pushed(p, taken, more)
+	more = st.pushed(len(p), more)
 	if c.lead.leave(term) {
 		if more {
 			go st.serve()
@@ -222,14 +222,12 @@ func (c *conn) push(st *stream, p []byte) error {
 	return errDeposed
 }
 
-// pushed settles a call of Take, and reports whether Resume is to be called.
-func (st *stream) pushed(p []byte, taken, more bool) bool {
-	buffered, increment, more := st.recv.pushed(p, taken, more)
-	c := st.c
-	if buffered > 0 {
-		c.buffered.Add(int64(buffered))
-	}
+// pushed settles a call of Take with n bytes, and reports whether Resume is to be
+// called.
+func (st *stream) pushed(n int, more bool) bool {
+	increment, more := st.recv.pushed(n, more)
 	if increment > 0 {
+		c := st.c
 		c.mu.Lock()
 		c.credit(st, increment)
 		c.flush()

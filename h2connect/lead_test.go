@@ -128,6 +128,34 @@ func TestLeadIsTakenOver(t *testing.T) {
 	require.NoError(t, witness.Close(testContext(t), 1000, ""))
 }
 
+// A refusal is what is pushed to with Begin always false.
+type refusal struct{}
+
+func (refusal) Begin() bool      { return false }
+func (refusal) Take([]byte) bool { panic("Take without Begin") }
+func (refusal) Resume()          {}
+
+// Bytes that Begin refuses wait at once, in front of all that comes later, for Resume or
+// whoever reads.
+func TestBytesThatBeginRefusesWait(t *testing.T) {
+	ours, _ := wstest.Pipe(wstest.PipeOptions{})
+	c := newServerConn(&server{srv: new(http.Server), limits: Limits{}.withDefaults()}, ours.NetConn(), nil).c
+	st := c.newStream(1)
+	st.Push(refusal{}, false)
+	f, buffered, _, _ := st.recv.deliver(st, []byte("one"), 3)
+	assert.Equal(t, fateServe, f)
+	assert.Equal(t, 3, buffered)
+	p := make([]byte, 10)
+	n, err := st.TryRead(p[:2])
+	require.NoError(t, err)
+	assert.Equal(t, "on", string(p[:n]))
+	f, _, _, _ = st.recv.deliver(st, []byte("two"), 3)
+	assert.Equal(t, fateKept, f, "Resume is on its way")
+	n, err = st.Read(p)
+	require.NoError(t, err)
+	assert.Equal(t, "etwo", string(p[:n]))
+}
+
 func TestLeadTerms(t *testing.T) {
 	c := &conn{}
 	c.lead.timer = time.NewTimer(time.Hour)

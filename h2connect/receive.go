@@ -77,7 +77,8 @@ func (r *receiver) blocked() bool {
 
 // A pushTarget takes what is pushed: see Conn's side of it in package websocket.
 type pushTarget = interface {
-	Take(p []byte) (taken, more bool)
+	Begin() bool
+	Take(p []byte) (more bool)
 	Resume()
 }
 
@@ -123,7 +124,7 @@ func (r *receiver) deliver(st *stream, p []byte, charge int) (f fate, buffered i
 	consumed = r.unread() == 0
 	if r.pushing && !r.busy && !r.blocked() {
 		r.busy = true
-		if consumed && st.c.inline(st) {
+		if consumed && st.c.inline(st) && r.to.Begin() {
 			return fateTaken, 0, 0, true
 		}
 		r.begin()
@@ -146,24 +147,12 @@ func (r *receiver) deliver(st *stream, p []byte, charge int) (f fate, buffered i
 	return f, len(p), 0, consumed
 }
 
-// pushed settles a call of Take with p. It returns how many bytes wait that did
-// not, the credit to announce, and whether Resume is to be called; if not, the
-// next bytes may be pushed again.
-func (r *receiver) pushed(p []byte, taken, more bool) (buffered int, increment uint32, again bool) {
+// pushed settles a call of Take with n bytes. It returns the credit to announce, and
+// whether Resume is to be called; if not, the next bytes may be pushed again.
+func (r *receiver) pushed(n int, more bool) (increment uint32, again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case taken:
-		increment = r.consume(len(p))
-	case r.discarded:
-		increment = r.giveLocked(len(p))
-	default:
-		r.begin()
-		r.waiting.prepend(p)
-		r.cond.Broadcast()
-		buffered = len(p)
-	}
-	return buffered, increment, more || r.callAgain()
+	return r.consume(n), more || r.callAgain()
 }
 
 // resumed settles a call of Resume, and reports whether it is to be called again.
