@@ -17,8 +17,9 @@ type pusher interface {
 	// Take is given bytes in the memory where they arrived, for as long as the
 	// call lasts. It may last: the stream goes on receiving. It reports whether
 	// Resume is to be called. Before Take, and before it receives anything else,
-	// the stream calls Begin, which does not block: if that returns false the bytes
-	// wait for TryRead or Read, and Resume is called in place of Take.
+	// the stream calls Begin, which neither blocks nor calls the stream: if that
+	// returns false the bytes wait for TryRead or Read, and Resume is called in
+	// place of Take.
 	//
 	// Resume is called on a goroutine that may block, also when the peer has ended
 	// its direction or the stream has failed: TryRead says what there is. A call
