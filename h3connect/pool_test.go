@@ -53,6 +53,49 @@ func TestP43RejectedTwice(t *testing.T) {
 	require.EqualValues(t, http3.ErrCodeRequestRejected, se.Code)
 }
 
+// roundTrip sends an empty GET with ctx and returns where its error, if it gets one,
+// is to be had.
+func roundTrip(ctx context.Context, t *testing.T, s *rawServer) <-chan error {
+	tr, done := newTransport(t), make(chan error, 1)
+	r := newRequest(t, "https://"+s.addr).WithContext(ctx)
+	go func() {
+		resp, err := tr.RoundTrip(r)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		done <- err
+	}()
+	return done
+}
+
+func TestP43RequestRejectedTwice(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	done := roundTrip(soon(t), t, s)
+	for range 2 {
+		str, _ := s.accept(socketSettings()).acceptStream()
+		str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+		str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	}
+	err := <-done
+	require.ErrorIs(t, err, websocket.ErrNotSupported, "another HTTP version may be tried")
+	e, ok := errors.AsType[*http3.Error](err)
+	require.True(t, ok)
+	require.Equal(t, http3.ErrCodeRequestRejected, e.ErrorCode)
+}
+
+func TestResetRequestIsNotForAnotherVersion(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	done := roundTrip(soon(t), t, s)
+	str, _ := s.accept(socketSettings()).acceptStream()
+	str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeInternalError))
+	str.CancelRead(quic.StreamErrorCode(http3.ErrCodeInternalError))
+	err := <-done
+	require.Error(t, err)
+	require.NotErrorIs(t, err, websocket.ErrNotSupported)
+}
+
 // Where there is TCP too, a server that is being replaced need not have a successor
 // over HTTP/3: the other connection gets HTTP/3's head start and not QUIC's time.
 func TestRejectedDialDoesNotWaitForAConnectionThatNeverComes(t *testing.T) {
@@ -66,6 +109,19 @@ func TestRejectedDialDoesNotWaitForAConnectionThatNeverComes(t *testing.T) {
 	err := wantFailure(t, c).err
 	require.ErrorIs(t, err, errNoSuccessor)
 	require.ErrorIs(t, err, websocket.ErrNotSupported, "another bootstrap may be tried")
+}
+
+func TestRejectedRequestDoesNotWaitForAConnectionThatNeverComes(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	done := roundTrip(altsvc.WithHeadStart(soon(t), 50*time.Millisecond), t, s)
+	str, _ := s.accept(socketSettings()).acceptStream()
+	require.NoError(t, s.ln.Close())
+	str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	err := <-done
+	require.ErrorIs(t, err, errNoSuccessor)
+	require.ErrorIs(t, err, websocket.ErrNotSupported, "another HTTP version may be tried")
 }
 
 func TestC8GoAwayRejectsDial(t *testing.T) {

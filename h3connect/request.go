@@ -106,12 +106,10 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	if !w.left.Load() {
 		return r, true // the body has not been touched
 	}
-	e, _ := errors.AsType[*http3.Error](err)
-	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected || err == errTurnedAway
 	_, forgotten := errors.AsType[*quic.StatelessResetError](err)
 	unknown := err == errFull || err == errGoneAway || closedInOrder(err) || forgotten
 	switch {
-	case !rejected && !(unknown && idempotent(r.Method)):
+	case !w.unprocessed(err) && !(unknown && idempotent(r.Method)):
 		return nil, false
 	case r.Body == nil || r.Body == http.NoBody:
 		return r, true
@@ -125,6 +123,14 @@ func (w *watchedRequest) again(err error) (*http.Request, bool) {
 	c := *r
 	c.Body = body
 	return &c, true
+}
+
+// unprocessed says whether the server has certainly not acted upon the request that
+// failed with err (RFC 9114 §4.1.1).
+func (w *watchedRequest) unprocessed(err error) bool {
+	e, _ := errors.AsType[*http3.Error](err)
+	rejected := e != nil && e.Remote && e.ErrorCode == http3.ErrCodeRequestRejected
+	return !w.left.Load() || rejected || err == errTurnedAway
 }
 
 // idempotent says whether a request that is sent twice has the effect of one (RFC 9110

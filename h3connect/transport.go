@@ -128,7 +128,7 @@ func (t *Transport) dial(ctx context.Context, rawURL string, o *websocket.DialOp
 	}
 	var tried *clientConn
 	for {
-		c, err := t.acquireInTime(ctx, hostPort(req.URL), tlsConf, tried)
+		c, err := t.acquireInTime(ctx, hostPort(req.URL), tlsConf, forSocket, tried)
 		if err != nil {
 			return nil, nil, nil, failed(err)
 		}
@@ -152,17 +152,17 @@ func (t *Transport) dial(ctx context.Context, rawURL string, o *websocket.DialOp
 	}
 }
 
-// acquireInTime is acquire for a socket. One that the server has not processed on
-// the connection tried may be had over TCP just as well: a server that is being
-// replaced need not have a successor over HTTP/3.
-func (t *Transport) acquireInTime(ctx context.Context, addr string, tlsConf *tls.Config, tried *clientConn) (*clientConn, error) {
+// acquireInTime is acquire. What the server has not processed on the connection tried
+// may be had over TCP just as well: a server that is being replaced need not have a
+// successor over HTTP/3.
+func (t *Transport) acquireInTime(ctx context.Context, addr string, tlsConf *tls.Config, u use, tried *clientConn) (*clientConn, error) {
 	limit, limited := altsvc.HeadStart(ctx)
 	if tried == nil || !limited {
-		return t.acquire(ctx, addr, tlsConf, forSocket, tried)
+		return t.acquire(ctx, addr, tlsConf, u, tried)
 	}
 	part, cancel := context.WithTimeoutCause(ctx, limit, errNoSuccessor)
 	defer cancel()
-	c, err := t.acquire(part, addr, tlsConf, forSocket, tried)
+	c, err := t.acquire(part, addr, tlsConf, u, tried)
 	if err != nil && ctx.Err() == nil && part.Err() != nil {
 		err = unprocessed{err}
 	}
@@ -171,7 +171,7 @@ func (t *Transport) acquireInTime(ctx context.Context, addr string, tlsConf *tls
 
 var errNoSuccessor = errors.New("no other connection in time")
 
-// failed returns err as Dial returns it.
+// failed returns err as Dial returns it, and RoundTrip where nothing was processed.
 func failed(err error) error {
 	if u, ok := err.(unprocessed); ok {
 		err = errors.Join(u.error, websocket.ErrNotSupported)
@@ -187,7 +187,9 @@ func failed(err error) error {
 // once more on another connection if its body allows; so is an idempotent one (RFC
 // 9110 §9.2.2) that got its stream just when the wait for one was given up, or whose
 // connection the server closed without an error or has forgotten (stateless reset). An
-// extended CONNECT is not an ordinary request: see Dial.
+// error that wraps [websocket.ErrNotSupported] says that the server has certainly not
+// acted upon the request, which may be sent by another HTTP version. An extended CONNECT
+// is not an ordinary request: see Dial.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.roundTrip(r)
 	if err != nil && r.Body != nil {
@@ -208,9 +210,9 @@ func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 	}()
 	var tried *clientConn
 	for {
-		c, err := t.acquire(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
+		c, err := t.acquireInTime(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
 		if err != nil {
-			return nil, fmt.Errorf("h3connect: %w", err)
+			return nil, failed(err)
 		}
 		sent := watchRequest(next)
 		resp, err := c.roundTrip(sent)
@@ -228,14 +230,19 @@ func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 				continue
 			}
 		}
-		if ctx.Err() != nil || tried != nil {
+		if ctx.Err() != nil {
 			return nil, err
 		}
-		again, ok := sent.again(err)
-		if !ok {
-			return nil, err
+		if tried == nil {
+			if again, ok := sent.again(err); ok {
+				tried, next = c, again
+				continue
+			}
 		}
-		tried, next = c, again
+		if sent.unprocessed(err) {
+			err = failed(unprocessed{err})
+		}
+		return nil, err
 	}
 }
 

@@ -339,14 +339,21 @@ func (a *approach) openHTTP3(ctx context.Context) (*websocket.Conn, *http.Respon
 	case a.via != nil:
 		return nil, nil, fmt.Errorf("HTTP/3 does not go through a proxy: %w", websocket.ErrNotSupported)
 	}
-	ctx = a.atAlternative(ctx)
+	ctx = a.forHTTP3(ctx)
 	if a.own {
 		ctx = altsvc.WithApart(ctx)
 	}
+	return a.d.HTTP3.Dial(ctx, a.t.raw, a.o)
+}
+
+// forHTTP3 returns ctx with what HTTP/3 is to know: where, and how long it is waited for
+// where there is TCP.
+func (a *approach) forHTTP3(ctx context.Context) context.Context {
+	ctx = a.atAlternative(ctx)
 	if d := a.d.headStart(); d >= 0 && !a.last && !a.tcpDown {
 		ctx = altsvc.WithHeadStart(ctx, d)
 	}
-	return a.d.HTTP3.Dial(ctx, a.t.raw, a.o)
+	return ctx
 }
 
 // headStart returns HeadStart or its default.

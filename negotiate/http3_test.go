@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wsmux/websocket"
+	"github.com/wsmux/websocket/internal/altsvc"
 	"github.com/wsmux/websocket/internal/wstest"
 	"github.com/wsmux/websocket/negotiate"
 )
@@ -21,6 +22,8 @@ import (
 type scriptedHTTP3 struct {
 	connect func(ctx context.Context) (extendedConnect bool, err error)
 	answers []answer
+
+	headStart time.Duration // of the last request
 }
 
 // An answer is that to a socket or to an ordinary request.
@@ -44,7 +47,8 @@ func (s *scriptedHTTP3) Dial(context.Context, string, *websocket.DialOptions) (*
 	return nil, a.resp, a.err
 }
 
-func (s *scriptedHTTP3) RoundTrip(*http.Request) (*http.Response, error) {
+func (s *scriptedHTTP3) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.headStart, _ = altsvc.HeadStart(r.Context())
 	a := s.next()
 	if a.resp == nil {
 		return nil, a.err
@@ -136,6 +140,19 @@ func TestMisdirectedAtTheSameTime(t *testing.T) {
 	dialOnce(t, d, "wss://"+s.addr+"/announce", nil)
 	dialOnce(t, d, "wss://"+s.addr+"/ws", nil)
 	assert.Empty(t, h3.answers)
+}
+
+// A request that HTTP/3 has not had processed goes by TCP, with its content, and HTTP/3
+// knows how long it is waited for.
+func TestRequestBehindARejectedStream(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := start(t, &negotiate.Server{Handler: handler(t)}, true)
+	h3 := &scriptedHTTP3{answers: []answer{notProcessed()}}
+	d := &negotiate.Dialer{TLSClientConfig: s.client, HTTP2Limits: hasty, HTTP3: h3, HeadStart: time.Hour, Policy: negotiate.Prefer(websocket.HTTP3)}
+	defer d.Close()
+	assert.Equal(t, "HTTP/2.0 hello", get(t, d, "POST", "https://"+s.addr+"/", "hello"))
+	assert.Empty(t, h3.answers)
+	assert.Equal(t, time.Hour, h3.headStart)
 }
 
 // A refusal is returned with its response, also where another bootstrap would have

@@ -102,7 +102,7 @@ func unsent(err error) bool {
 }
 
 // roundTripBy sends a request by one HTTP version. An error that wraps
-// websocket.ErrNotSupported means that nothing of it was sent.
+// websocket.ErrNotSupported means that nothing of it was processed.
 func (a *approach) roundTripBy(b websocket.Bootstrap, req *http.Request) (*http.Response, error) {
 	d := a.d
 	switch b {
@@ -124,7 +124,7 @@ func (a *approach) roundTripBy(b websocket.Bootstrap, req *http.Request) (*http.
 		return d.http2.RoundTrip(req)
 	case websocket.HTTP3:
 		if d.HTTP3 != nil && a.via == nil {
-			return d.HTTP3.RoundTrip(req.WithContext(a.atAlternative(req.Context())))
+			return d.HTTP3.RoundTrip(req.WithContext(a.forHTTP3(req.Context())))
 		}
 	}
 	return nil, fmt.Errorf("%v: %w", b, websocket.ErrNotSupported)

@@ -42,8 +42,8 @@ func TLS(ctx context.Context) *tls.Config {
 	return config
 }
 
-// WithHeadStart returns a context in which a socket that could not be had on one
-// connection over HTTP/3 waits no longer than d for another one: there is TCP too.
+// WithHeadStart returns a context in which a socket or a request that one connection
+// over HTTP/3 has not taken waits no longer than d for another one: there is TCP too.
 func WithHeadStart(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, headStartKey{}, d)
 }
