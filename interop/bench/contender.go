@@ -101,6 +101,11 @@ func clientTLS(t task, protocols ...string) *tls.Config {
 
 // serveTLS serves h on a port of its own; configure prepares the server.
 func serveTLS(h http.Handler, configure func(*http.Server) error, protocols ...string) (ready, error) {
+	return serveTLSOn(h, configure, func(l net.Listener) net.Listener { return l }, protocols...)
+}
+
+// serveTLSOn is serveTLS with what beneath makes of the listener.
+func serveTLSOn(h http.Handler, configure func(*http.Server) error, beneath func(net.Listener) net.Listener, protocols ...string) (ready, error) {
 	config, cert := serverTLS(protocols...)
 	srv := &http.Server{Handler: h, TLSConfig: config}
 	if err := configure(srv); err != nil {
@@ -110,7 +115,7 @@ func serveTLS(h http.Handler, configure func(*http.Server) error, protocols ...s
 	if err != nil {
 		return ready{}, err
 	}
-	go srv.ServeTLS(l, "", "") // ends with the process
+	go srv.ServeTLS(beneath(l), "", "") // ends with the process
 	return ready{Addr: l.Addr().String(), Cert: cert}, nil
 }
 

@@ -23,12 +23,14 @@ func init() {
 		handle := mode == "handler"
 		add("h1 "+mode, &contender{
 			about: "this module, h1upgrade, " + modes[handle], transport: "h1", websocket: true,
-			serve:  func(l load) (ready, error) { return serveTLS(ours(handle, l), plain, "http/1.1") },
+			serve: func(l load) (ready, error) {
+				return serveTLSOn(ours(handle, l), plain, negotiate.BeneathTLS, "http/1.1")
+			},
 			client: wireH1, library: oursH1,
 		})
 		add("h2 "+mode, &contender{
 			about: "this module, h2connect, " + modes[handle], transport: "h2", shared: true, websocket: true,
-			serve:  func(l load) (ready, error) { return serveTLS(ours(handle, l), engine, "h2") },
+			serve:  func(l load) (ready, error) { return serveTLSOn(ours(handle, l), engine, negotiate.BeneathTLS, "h2") },
 			client: wireH2, library: oursH2,
 		})
 		add("h3 "+mode, &contender{
