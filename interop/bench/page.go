@@ -17,7 +17,7 @@ const method = "Server and client are processes of their own on one machine, sta
 	"All servers of a protocol have the same client, which does as little as can talk to them: frames on TLS connections, on the streams of an HTTP/2 connection with Chromium's windows, on QUIC streams. " +
 	"It sends a socket's next message when the answer is there, and joins what it sends while it handles what came in one read; at a fixed rate it sends what is due every millisecond, each message by a write of its own. " +
 	"Only cases that say so, those with compression, and a socket beside endless downloads without another word have this module's own clients. " +
-	"Servers have no limit, check or deadline switched off. Other libraries are used as their documentation shows, with their buffers kept from one message to the next and their pools.\n\n" +
+	"Servers have no limit, check or deadline switched off. This module's over TCP accept their connections through negotiate.BeneathTLS, as negotiate.Server does. Other libraries are used as their documentation shows, with their buffers kept from one message to the next and their pools.\n\n" +
 	"Memory is what is resident after a garbage collection, less what was with one socket, or with none in runs of commits before 4a1ff97. With 1,000,000 sockets it is all of the server's process, and it is looked at again when each has answered a Ping of the client's with the right Pong; " +
 	"the server's own Pings are sent after five minutes of silence there, not after half a minute.\n"
 
