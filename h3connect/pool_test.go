@@ -96,6 +96,23 @@ func TestResetRequestIsNotForAnotherVersion(t *testing.T) {
 	require.NotErrorIs(t, err, websocket.ErrNotSupported)
 }
 
+// A GET may be sent again behind a connection that the server has closed, but no later
+// rejection says that nobody has acted upon it.
+func TestRequestRejectedBehindOneThatWasPerhapsProcessed(t *testing.T) {
+	wstest.NoLeaks(t)
+	s := listenRaw(t, nil)
+	done := roundTrip(altsvc.WithHeadStart(soon(t), 0), t, s) // there is time all the same
+	p := s.accept(socketSettings())
+	p.acceptStream()
+	require.NoError(t, p.qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), ""))
+	str, _ := s.accept(socketSettings()).acceptStream()
+	str.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	str.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
+	err := <-done
+	require.Error(t, err)
+	require.NotErrorIs(t, err, websocket.ErrNotSupported)
+}
+
 // Where there is TCP too, a server that is being replaced need not have a successor
 // over HTTP/3: the other connection gets HTTP/3's head start and not QUIC's time.
 func TestRejectedDialDoesNotWaitForAConnectionThatNeverComes(t *testing.T) {

@@ -209,8 +209,9 @@ func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 		}
 	}()
 	var tried *clientConn
+	acquire, acted := t.acquireInTime, false // whether the server may have acted upon it
 	for {
-		c, err := t.acquireInTime(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
+		c, err := acquire(ctx, hostPort(r.URL), t.TLSClientConfig, forRequest, tried)
 		if err != nil {
 			return nil, failed(err)
 		}
@@ -233,13 +234,16 @@ func (t *Transport) roundTrip(r *http.Request) (_ *http.Response, err error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
+		if !sent.unprocessed(err) {
+			acquire, acted = t.acquire, true // it is not for TCP any more
+		}
 		if tried == nil {
 			if again, ok := sent.again(err); ok {
 				tried, next = c, again
 				continue
 			}
 		}
-		if sent.unprocessed(err) {
+		if !acted {
 			err = failed(unprocessed{err})
 		}
 		return nil, err
